@@ -1,0 +1,55 @@
+"""Every difference between Python 2.7 and 3.5+ that lbc meets, under one name each.  Imports nothing of lbc.
+
+PY2             which one this is (for _native only; elsewhere use the names below)
+text_type       unicode / str
+string_types    what isinstance() of a name accepts
+to_text(b)      bytes of the kernel -> native text, undecodable bytes kept as escapes
+to_bytes(s)     native text -> bytes for the kernel
+iteritems(d)    items without a list
+range           lazy range
+monotonic()     seconds that never jump back (2.7: through clock_gettime, else time.time)
+near(name, names)          up to three similar names, best first
+"""
+from __future__ import absolute_import
+
+import sys
+import time
+
+PY2 = sys.version_info[0] == 2
+
+if PY2:
+    text_type = unicode  # noqa: F821  pylint: disable=undefined-variable
+    string_types = (str, unicode)  # noqa: F821
+    integer_types = (int, long)  # noqa: F821
+    range = xrange  # noqa: F821
+
+    def to_text(value):
+        return value if isinstance(value, str) else value.encode("utf-8") if isinstance(value, text_type) else bytes(value)
+
+    def to_bytes(value):
+        return value.encode("utf-8") if isinstance(value, text_type) else bytes(value)
+
+    def iteritems(mapping):
+        return mapping.iteritems()
+else:
+    text_type = str
+    string_types = (str,)
+    integer_types = (int,)
+    range = range
+
+    def to_text(value):
+        return value if isinstance(value, str) else bytes(value).decode("utf-8", "backslashreplace")
+
+    def to_bytes(value):
+        return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value)
+
+    def iteritems(mapping):
+        return iter(mapping.items())
+
+monotonic = getattr(time, "monotonic", time.time)
+
+
+def near(name, names, count=3):
+    """Up to ``count`` of ``names`` that look like ``name`` (difflib is imported only here: errors may be slow)."""
+    import difflib
+    return difflib.get_close_matches(name, list(names), count, 0.6)

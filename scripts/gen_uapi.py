@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Writes lbc/uapi/{bpf,btf,perf,elf}.py from kernel headers.  Developers only; needs clang and bpftool.
+
+    scripts/gen_uapi.py INCLUDE_DIR [--check]
+
+INCLUDE_DIR is the usr/include of an unpacked linux-libc-dev package (``make uapi`` fetches the one that
+lbc is generated from).  ``--check`` writes nothing and fails when a file differs.
+Names come from the text of the headers, values and layouts from the compiler: no number is typed by hand.
+"""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lbc", "uapi")
+
+# header, prefixes of the names that are taken, {table: enum prefix} of number -> short name tables
+MODULES = {
+    "bpf": (["linux/bpf.h", "linux/bpf_common.h"], r"BPF_|XDP_FLAGS_|XDP_(?:ABORTED|DROP|PASS|TX|REDIRECT)|MAX_BPF_",
+            {"MAP_TYPE_NAMES": "BPF_MAP_TYPE_", "PROG_TYPE_NAMES": "BPF_PROG_TYPE_", "LINK_TYPE_NAMES": "BPF_LINK_TYPE_"}),
+    "btf": (["linux/btf.h"], r"BTF_", {"KIND_NAMES": "BTF_KIND_"}),
+    "perf": (["linux/perf_event.h", "linux/hw_breakpoint.h"], r"PERF_|HW_BREAKPOINT_", {}),
+    "elf": (["linux/elf.h", "linux/elf-em.h"], r"(?:ET|EM|PT|SHT|SHN|SHF|STB|STT|PN|PF|NT_GNU|ELFCLASS|ELFDATA|EI)_|ELFMAG", {}),
+}
+STRUCTS = {
+    "bpf": ["union bpf_attr", "struct bpf_map_info", "struct bpf_prog_info", "struct bpf_btf_info", "struct bpf_link_info"],
+    "perf": ["struct perf_event_attr", "struct perf_event_mmap_page"],
+}
+# The same BTF tells the layouts; only what lbc packs or reads.
+
+
+def run(*command, **kwargs):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, **kwargs).stdout.decode()
+
+
+def header_text(include, names):
+    return "\n".join(open(os.path.join(include, name)).read() for name in names)
+
+
+def candidate_names(text, pattern):
+    """Names of #define constants and of enumerators, in order of appearance."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    seen, names = set(), []
+    for match in re.finditer(r"^[ \t]*#\s*define[ \t]+(\w+)[ \t]+\S|^[ \t]*(\w+)[ \t]*(?:=[^,}]+)?,?[ \t]*(?:/\*.*)?$", text, re.M):
+        name = match.group(1) or match.group(2)
+        if re.match(pattern, name) and name not in seen:
+            seen.add(name)
+            names.append(name)
+    return names
+
+
+def constants(include, headers, names):
+    """{name: int} for the names that are integer constants, asked of the compiler."""
+    source = "#include <linux/types.h>\n" + "".join("#include <%s>\n" % h for h in headers)
+    work = list(names)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "c.c")
+        while True:
+            with open(path, "w") as out:
+                out.write(source)
+                for i, name in enumerate(work):
+                    out.write("long long v%d = (long long)(%s);\n" % (i, name))
+            done = subprocess.run(["clang", "-I" + include, "-I" + include + "/x86_64-linux-gnu", "-nostdinc", "-w", "-ferror-limit=0",
+                                   "-S", "-O0", "-o", "-", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            if done.returncode == 0:
+                break
+            bad = {int(n) for n in re.findall(r"c\.c:(\d+):\d+: error", done.stderr.decode())}
+            first = source.count("\n") + 1
+            keep = [name for i, name in enumerate(work) if first + i not in bad]
+            if len(keep) == len(work):
+                raise SystemExit(done.stderr.decode())
+            work = keep
+    values, current = {}, None
+    for line in done.stdout.decode().splitlines():
+        match = re.match(r"v(\d+):", line)
+        if match:
+            current = work[int(match.group(1))]
+        match = re.match(r"\s+\.(quad|zero)\s+(-?\d+)", line)
+        if match and current:
+            values[current] = int(match.group(2)) if match.group(1) == "quad" else 0
+            current = None
+    return values
+
+
+def helper_names(include):
+    """['unspec', 'map_lookup_elem', ...] in the order of their numbers: the FN(x) list of ___BPF_FUNC_MAPPER."""
+    text = open(os.path.join(include, "linux/bpf.h")).read()
+    mapper = re.search(r"#define ___BPF_FUNC_MAPPER\(FN, ctx\.\.\.\)(.*?)\n/\*|#define __BPF_FUNC_MAPPER\(FN\)(.*?)\n/\*", text, re.S)
+    numbered = re.findall(r"FN\((\w+), (\d+), ##ctx\)", text)
+    assert mapper and numbered and [int(n) for _, n in numbered] == list(range(len(numbered)))
+    return [name for name, _ in numbered]
+
+
+def layouts(include, headers, structs):
+    """{struct: (size, {dotted member: (offset, size)})} from the BTF that clang makes of the headers."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "l.c")
+        with open(path, "w") as out:
+            out.write("#include <linux/types.h>\n" + "".join("#include <%s>\n" % h for h in headers))
+            for i, name in enumerate(structs):
+                out.write("%s v%d;\n" % (name, i))
+        run("clang", "-target", "bpf", "-g", "-O1", "-I" + include, "-I" + include + "/x86_64-linux-gnu", "-c", path, "-o", path + ".o")
+        types = json.loads(run("bpftool", "btf", "dump", "file", path + ".o", "-j"))["types"]
+    by_id = {t["id"]: t for t in types}
+
+    def strip(type_id):
+        while by_id[type_id]["kind"] in ("TYPEDEF", "CONST", "VOLATILE"):
+            type_id = by_id[type_id]["type_id"]
+        return by_id[type_id]
+
+    def size_of(type_id):
+        t = strip(type_id)
+        if t["kind"] == "PTR":
+            return 8
+        if t["kind"] == "ARRAY":
+            return t["nr_elems"] * size_of(t["type_id"])
+        return t["size"]
+
+    def walk(t, base, prefix, out):
+        for member in t["members"]:
+            offset, inner = base + member["bits_offset"] // 8, strip(member["type_id"])
+            if member.get("bitfield_size"):
+                continue
+            name = prefix + ("" if member["name"] == "(anon)" else member["name"])
+            if inner["kind"] in ("STRUCT", "UNION"):
+                walk(inner, offset, name + "." if name != prefix else prefix, out)
+            else:
+                out.setdefault(name, (offset, size_of(member["type_id"])))
+
+    result = {}
+    for name in structs:
+        kind, plain = name.split()
+        t = next(t for t in types if t["kind"] == kind.upper() and t["name"] == plain)
+        fields = {}
+        walk(t, 0, "", fields)
+        result[plain] = (t["size"], fields)
+    return result
+
+
+def version_of(include):
+    code = int(re.search(r"LINUX_VERSION_CODE\s+(\d+)", open(os.path.join(include, "linux/version.h")).read()).group(1))
+    return "%d.%d" % (code >> 16, code >> 8 & 255)
+
+
+def module_text(include, module):
+    headers, pattern, tables = MODULES[module]
+    values = constants(include, headers, candidate_names(header_text(include, headers), pattern))
+    lines = ["# GENERATED from linux v%s by scripts/gen_uapi.py; do not edit" % version_of(include),
+             '"""Constants of %s."""' % ", ".join(headers), "from __future__ import absolute_import", ""]
+    lines += ["%s = %s" % (name, "0x%x" % value if value > 4096 else value) for name, value in values.items()]
+    for table, prefix in tables.items():
+        rows, taken = [], set()
+        for name, value in values.items():  # the first name of a number wins; MAX markers are no kinds
+            short = name[len(prefix):].lower()
+            if name.startswith(prefix) and value not in taken and not name.startswith("__") and short != "max":
+                taken.add(value)
+                rows.append("    %d: %r," % (value, short))
+        lines += ["%s = {" % table] + rows + ["}"]
+    if module == "bpf":
+        lines += ["", "HELPERS = (  # number -> name without bpf_"] + ["    %r," % name for name in helper_names(include)] + [")"]
+    for name, (size, fields) in layouts(include, headers, STRUCTS[module]).items() if module in STRUCTS else ():
+        lines += ["", "%s_SIZE = %d" % (name.upper(), size), "%s = {  # member: (offset, size) in bytes" % name.upper()]
+        lines += ["    %r: (%d, %d)," % (field, offset, width) for field, (offset, width) in fields.items()] + ["}"]
+    return "\n".join(lines).replace("'", '"') + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("include")
+    parser.add_argument("--check", action="store_true", help="compare only")
+    args = parser.parse_args()
+    stale = []
+    for module in MODULES:
+        path, text = os.path.join(ROOT, module + ".py"), module_text(args.include, module)
+        if args.check:
+            if open(path).read() != text:
+                stale.append(path)
+        else:
+            with open(path, "w") as out:
+                out.write(text)
+    if stale:
+        sys.exit("stale: %s (run: make uapi)" % " ".join(os.path.relpath(path) for path in stale))
+
+
+if __name__ == "__main__":
+    main()
