@@ -23,8 +23,16 @@ MODULES = {
             {"MAP_TYPE_NAMES": "BPF_MAP_TYPE_", "PROG_TYPE_NAMES": "BPF_PROG_TYPE_", "LINK_TYPE_NAMES": "BPF_LINK_TYPE_"}),
     "btf": (["linux/btf.h"], r"BTF_", {"KIND_NAMES": "BTF_KIND_"}),
     "perf": (["linux/perf_event.h", "linux/hw_breakpoint.h"], r"PERF_|HW_BREAKPOINT_", {}),
-    "elf": (["linux/elf.h", "linux/elf-em.h"], r"(?:ET|EM|PT|SHT|SHN|SHF|STB|STT|PN|PF|NT_GNU|ELFCLASS|ELFDATA|EI)_|ELFMAG", {}),
+    "elf": (["linux/elf.h", "linux/elf-em.h"], r"(?:ET|EM|PT|SHT|SHN|SHF|STB|STT|STV|PN|PF|NT_GNU|ELFCLASS|ELFDATA|EI)_|ELFMAG", {}),
 }
+# linux/elf.h is what the kernel loads; these of libc's elf.h are what tool chains write besides (header below SYSTEM_INCLUDE).
+LIBC = {
+    "elf": ("elf.h", r"ELFCOMPRESS_ZLIB$|ELFCOMPRESS_ZSTD$|SHF_COMPRESSED$|SHF_GNU_RETAIN$|SHN_XINDEX$|SHT_SYMTAB_SHNDX$|SHT_GNU_ver"
+                     r"|SHT_GROUP$|SHT_RELR$|STV_|STB_GNU_UNIQUE$|STT_GNU_IFUNC$|STT_FILE$|VER_NDX_|VER_FLG_BASE$|NT_GNU_BUILD_ID$|R_BPF_"
+                     r"|R_(?:X86_64_RELATIVE|X86_64_IRELATIVE|AARCH64_RELATIVE|AARCH64_IRELATIVE)$|ELFCLASS|ELFDATA|EM_BPF$"),
+}
+SYSTEM_INCLUDE = "/usr/include"
+RELOC_LISTS = {"elf": "/usr/lib/llvm-16/include/llvm/BinaryFormat/ELFRelocs/BPF.def"}  # R_BPF_* that libc's elf.h lacks
 STRUCTS = {
     "bpf": ["union bpf_attr", "struct bpf_map_info", "struct bpf_prog_info", "struct bpf_btf_info", "struct bpf_link_info"],
     "perf": ["struct perf_event_attr", "struct perf_event_mmap_page"],
@@ -83,6 +91,15 @@ def constants(include, headers, names):
             values[current] = int(match.group(2)) if match.group(1) == "quad" else 0
             current = None
     return values
+
+
+def libc_constants(header, pattern):
+    """{name: int} of a header of the C library on this machine."""
+    names = candidate_names(open(os.path.join(SYSTEM_INCLUDE, header)).read(), pattern)
+    source = "#include <%s>\n" % header + "".join("long long v%d = (long long)(%s);\n" % pair for pair in enumerate(names))
+    out = run("clang", "-w", "-S", "-O0", "-x", "c", "-o", "-", "-", input=source.encode())
+    values = re.findall(r"^v(\d+):\n\s+\.(quad|zero)\s+(-?\d+)", re.sub(r"[ \t]*#.*", "", out), re.M)
+    return {names[int(i)]: int(value) if kind == "quad" else 0 for i, kind, value in values}
 
 
 def helper_names(include):
@@ -148,6 +165,12 @@ def version_of(include):
 def module_text(include, module):
     headers, pattern, tables = MODULES[module]
     values = constants(include, headers, candidate_names(header_text(include, headers), pattern))
+    if module in LIBC:
+        for name, value in libc_constants(*LIBC[module]).items():
+            values.setdefault(name, value)
+        if os.path.exists(RELOC_LISTS[module]):
+            for name, value in re.findall(r"ELF_RELOC\((\w+),\s*(\d+)\)", open(RELOC_LISTS[module]).read()):
+                values.setdefault(name, int(value))
     lines = ["# GENERATED from linux v%s by scripts/gen_uapi.py; do not edit" % version_of(include),
              '"""Constants of %s."""' % ", ".join(headers), "from __future__ import absolute_import", ""]
     lines += ["%s = %s" % (name, "0x%x" % value if value > 4096 else value) for name, value in values.items()]
