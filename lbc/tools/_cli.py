@@ -1,0 +1,200 @@
+"""What every tool does the same way: options, the loop, a table or JSON lines, signals, and errors as one line.
+
+Nothing here imports argparse, json or re before it is needed: start-up is a feature (docs/architecture.md).
+
+Exit status: 0 when it ended as asked (time over, Ctrl-C, a closed pipe), 1 on an error, 2 on wrong usage.
+"""
+from __future__ import absolute_import
+
+import os
+import signal
+import sys
+import time
+
+from .._py23 import monotonic, to_text
+from ..errors import LbcError
+
+__all__ = ["Options", "parse", "run_main", "Output", "loop"]
+
+EPIPE = 32
+
+
+class UsageError(Exception):
+    """Wrong options; the text says which."""
+
+
+class Options(object):
+    """Parsed options as attributes; ``rest`` holds the positional arguments."""
+
+
+def parse(doc, argv, table, positional=0):
+    """Options of ``argv`` (None: sys.argv[1:]).
+
+    ``table``: rows (short "-p", long "--pid", attribute "pid", convert or None for a switch, default).
+    ``-h``/``--help`` prints ``doc`` and leaves with 0.  ``positional``: how many other words are allowed at most.
+    """
+    options, words = Options(), list(sys.argv[1:] if argv is None else argv)
+    options.rest = []
+    by_name = {}
+    for row in table:
+        by_name[row[0]] = by_name[row[1]] = row
+        setattr(options, row[2], row[4] if row[3] else False)
+    while words:
+        word = words.pop(0)
+        if word in ("-h", "--help"):
+            sys.stdout.write(doc.strip() + "\n")
+            raise SystemExit(0)
+        name, equals, value = word.partition("=")
+        if word == "--":
+            options.rest += words
+            break
+        if not word.startswith("-") or word == "-":
+            options.rest.append(word)
+            continue
+        if name not in by_name and len(word) > 2 and word[:2] in by_name and not word.startswith("--"):
+            name, equals, value = word[:2], "=", word[2:]  # -p123
+        row = by_name.get(name)
+        if row is None:
+            raise UsageError("unknown option %s" % word)
+        if row[3] is None:
+            if equals:
+                raise UsageError("option %s takes no value" % name)
+            setattr(options, row[2], True)
+            continue
+        if not equals:
+            if not words:
+                raise UsageError("option %s needs a value" % name)
+            value = words.pop(0)
+        try:
+            setattr(options, row[2], row[3](value))
+        except ValueError:
+            raise UsageError("option %s: bad value %r" % (name, value))
+    if len(options.rest) > positional:
+        raise UsageError("unexpected argument %r" % options.rest[positional])
+    return options
+
+
+def positive_int(text):
+    """A converter for table rows: 1, 2, 3 ..."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def positive_seconds(text):
+    """A converter for table rows: seconds > 0, fractions allowed."""
+    number = float(text)
+    if not 0 < number < 1e9:  # also refuses nan
+        raise ValueError(text)
+    return number
+
+
+def run_main(name, main, argv=None):
+    """Exit status of ``main(argv)``, its errors written to stderr as `name: what`.  LBC_DEBUG=1 shows tracebacks."""
+    debug = os.environ.get("LBC_DEBUG") == "1"
+    try:
+        return main(argv) or 0
+    except UsageError as error:
+        sys.stderr.write("%s: %s\ntry: %s --help\n" % (name, error, name))
+        return 2
+    except LbcError as error:
+        if debug:
+            raise
+        sys.stderr.write("%s: %s\n" % (name, to_text(str(error))))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except (IOError, OSError) as error:
+        if debug:
+            raise
+        if error.errno == EPIPE:
+            return _closed_pipe()
+        sys.stderr.write("%s: %s\n" % (name, error))
+        return 1
+    except MemoryError:
+        sys.stderr.write("%s: out of memory\n" % name)
+        return 1
+
+
+def _closed_pipe():
+    """The reader went away (`| head -1`): a normal end.  Python must not complain again when it flushes at exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass
+    return 0
+
+
+class Output(object):
+    """Rows as aligned text or as JSON, a line each.
+
+    ``columns``: (title, attribute of JSON, format such as "%-8s") in order.  A title line goes before the first row.
+    """
+
+    def __init__(self, columns, json=False, stream=None):
+        self.columns, self.json = columns, json
+        self.stream = sys.stdout if stream is None else stream
+        self._row = " ".join(column[2] for column in columns)
+        if not json:
+            self.line(" ".join(_as_text(column[2]) % column[0] for column in columns))
+            self.flush()
+
+    def line(self, text):
+        self.stream.write(text + "\n")
+
+    def row(self, values):
+        """Write one row: a tuple with one value for each column."""
+        if self.json:
+            import json
+            self.line(json.dumps(dict(zip([column[1] for column in self.columns], values)), sort_keys=True))
+        else:
+            self.line(self._row % values)
+
+    def flush(self):
+        self.stream.flush()
+
+
+def _as_text(number_format):
+    """'%-6d' -> '%-6s', '%7.2f' -> '%7s': the same width for a title."""
+    return number_format.split(".")[0].rstrip("dfsxu") + "s"
+
+
+def clock(seconds=None):
+    """'23:59:59' local time."""
+    return time.strftime("%H:%M:%S", time.localtime(seconds))
+
+
+class _Stop(Exception):
+    """SIGTERM or SIGHUP came: leave the loop, clean up."""
+
+
+def _raise_stop(signum, frame):
+    raise _Stop(signum)
+
+
+def loop(poll, duration=None, flush=None, step_ms=200):
+    """Call ``poll(timeout_ms)`` until ``duration`` seconds are over (None: for ever) or SIGINT, SIGTERM or SIGHUP comes.
+
+    Returns normally in all these cases, so that the caller's clean-up and closing lines run.
+    """
+    previous = [(number, signal.signal(number, _raise_stop)) for number in (signal.SIGTERM, signal.SIGHUP)]
+    end = None if duration is None else monotonic() + duration
+    try:
+        while True:
+            timeout = step_ms
+            if end is not None:
+                left = end - monotonic()
+                if left <= 0:
+                    break
+                timeout = min(timeout, max(1, int(left * 1000)))
+            if poll(timeout) and flush:
+                flush()
+    except (KeyboardInterrupt, _Stop):
+        pass
+    finally:
+        for number, handler in previous:
+            signal.signal(number, handler)
+    poll(0)
+    if flush:
+        flush()
