@@ -1,0 +1,2 @@
+"""Helpers of the developers; nothing here ships."""
+from __future__ import absolute_import
