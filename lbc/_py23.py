@@ -8,6 +8,7 @@ to_bytes(s)     native text -> bytes for the kernel
 iteritems(d)    items without a list
 range           lazy range
 monotonic()     seconds that never jump back (2.7: through clock_gettime, else time.time)
+u64_array(x)    array of 64-bit words from bytes (native order) or an iterable of ints
 near(name, names)          up to three similar names, best first
 """
 from __future__ import absolute_import
@@ -47,6 +48,15 @@ else:
         return iter(mapping.items())
 
 monotonic = getattr(time, "monotonic", time.time)
+
+
+def u64_array(values=()):
+    """2.7 has no type code "Q"; "L" is as wide on 64-bit Linux.  Bytes must be a multiple of 8 long."""
+    from array import array
+    code = "L" if PY2 else "Q"
+    if array(code).itemsize != 8:  # 2.7 on a 32-bit machine
+        raise NotImplementedError("symbol tables need a 64-bit Python 2.7 or Python 3")
+    return array(code, values)
 
 
 def near(name, names, count=3):
