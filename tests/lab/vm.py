@@ -60,6 +60,7 @@ mount -t tmpfs t /run; mount -t tmpfs t /dev/shm 2>/dev/null; mkdir -p /dev/pts;
 mount -t debugfs d /sys/kernel/debug; mount -t tracefs t /sys/kernel/tracing 2>/dev/null
 mount -t securityfs s /sys/kernel/security 2>/dev/null; mount -t bpf b /sys/fs/bpf; mount -t cgroup2 c /sys/fs/cgroup
 ip link set lo up 2>/dev/null; hostname vm; ulimit -l unlimited; ulimit -n 65536
+: > /tmp/vmctl/up
 cd %(cwd)s
 ( bash /tmp/vmctl/cmd ) >/tmp/vmctl/out 2>&1 </dev/null
 echo $? > /tmp/vmctl/rc.new; mv /tmp/vmctl/rc.new /tmp/vmctl/rc
@@ -96,7 +97,8 @@ class Kernel(object):
         self.image = images[0]
         if not os.path.exists(self.modules + "/modules.dep"):
             base = self.modules[:-len("/lib/modules/" + self.release)]
-            subprocess.check_call(["depmod", "-b", base, self.release], env=dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin"))
+            subprocess.check_call(["depmod", "-b", base, self.release], stderr=subprocess.DEVNULL,
+                                  env=dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin"))
 
     def module_files(self, names):
         """Paths of the modules called ``names`` and of all they need, in loading order; built-in ones are left out."""
@@ -226,8 +228,9 @@ def run(name, command, output=None, share=None, timeout=None, watch=None):
             f.write(GO % {"path": guest_path(), "cwd": os.getcwd(), "kernel": name})
         with open(control + "/cmd", "w") as f:
             f.write(command + "\n")
-        if os.path.exists(control + "/rc"):
-            os.unlink(control + "/rc")
+        for name in ("rc", "up"):
+            if os.path.exists(os.path.join(control, name)):
+                os.unlink(os.path.join(control, name))
         open(control + "/out", "w").close()
         with Slot():
             return boot(kernel, work, control, output, timeout, watch)
@@ -257,7 +260,7 @@ def boot(kernel, work, control, output, timeout, watch):
                 f.seek(shown)
                 data = f.read()
             shown += len(data)
-            if booted is None and (data or over):
+            if booted is None and (over or os.path.exists(control + "/up")):
                 booted = time.time()
             if data and output:
                 output.write(data)
