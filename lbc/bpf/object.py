@@ -1,0 +1,300 @@
+"""One BPF object file from open to close: the sequence of the other modules, and who closes what when a step fails.
+
+    with BpfObject("tool.bpf.o") as obj:      # read, nothing asked of the kernel yet
+        obj.globals.min_ns = 1000             # edit: globals, obj.maps.x.max_entries, obj.programs.y.autoload
+        obj.load()                            # link, relocate, maps, programs
+        obj.attach()
+        obj.events("events", print)
+        while obj.poll(100) >= 0: ...
+
+``maps`` and ``programs`` hold MapSpec and ProgramSpec until ``load``, live Map and Program after it.
+Programs, maps and links close with the process too; what would outlive it (pins, tracefs events, qdiscs) is the links' and
+the caller's to undo, which ``close`` does.
+"""
+from __future__ import absolute_import
+
+import sys
+
+from ..errors import InputError, LbcError, NotFoundError
+from . import features, programs as _programs, reader
+from .syscalls import kernel as _running
+
+__all__ = ["BpfObject", "Named"]
+
+_DATA_KINDS = ("rodata", "data", "bss", "kconfig")
+
+
+class Named(object):
+    """Things by name: as attribute, by key, in order; a wrong name says the near ones."""
+
+    def __init__(self, what, items, where):
+        self.__dict__.update(_what=what, _items=items, _where=where)
+
+    def __getitem__(self, name):
+        try:
+            return self._items[name]
+        except KeyError:
+            from .._py23 import near
+            raise NotFoundError(self._what, name, self._where, near(name, self._items),
+                                hint="has: %s" % (", ".join(list(self._items)[:20]) or "none"))
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+    def get(self, name, default=None):
+        return self._items.get(name, default)
+
+    def __contains__(self, name):
+        return name in self._items
+
+    def __iter__(self):
+        return iter(self._items)
+
+    def __len__(self):
+        return len(self._items)
+
+    def names(self):
+        return list(self._items)
+
+    def values(self):
+        return list(self._items.values())
+
+    def items(self):
+        return list(self._items.items())
+
+    def __dir__(self):
+        return list(self._items)
+
+    def __repr__(self):
+        return "<%ss of %s: %s>" % (self._what, self._where, ", ".join(self._items))
+
+
+class BpfObject(object):
+    """An object file, ``source``: path, or its bytes.
+
+    btf        BTF of the kernel for CO-RE: path or Btf (default: $LBC_BTF, else the running kernel's)
+    pin_root   folder of maps that pin by name
+    kconfig    text of kernel options that go before the kernel's own ("CONFIG_HZ=250")
+    log_level  1, 2 or 4: keep the verifier's log of every program in program.log
+    """
+
+    def __init__(self, source, btf=None, kernel=None, pin_root="/sys/fs/bpf", kconfig=None, log_level=0, name=""):
+        self.kernel = kernel if kernel is not None else _running
+        path = name
+        if not isinstance(source, (bytes, bytearray, memoryview)) or (str is bytes and b"\0" not in source and len(source) < 4096):
+            path = source
+            source = _read(source)
+        self.spec = reader.read_object(bytes(source), path)
+        self.pin_root, self.kconfig, self.log_level = pin_root, kconfig, log_level
+        self._btf = btf
+        self.failures = {}         # {("map" or "program", name): LbcError}, filled by load(keep_going=True)
+        self.links = []
+        self._fds = []             # things to close, in the order made
+        self._poller = None
+        self.loaded = False
+        where = self.spec.path or self.spec.name or "the object"
+        self.maps = Named("map", self.spec.maps, where)
+        self.programs = Named("program", self.spec.programs, where)
+        self._where = where
+        self._globals = None
+
+    # -- loading ----------------------------------------------------------------------------------------------------
+    def load(self, keep_going=False):
+        """Link, relocate, create the maps, load the programs; returns self.  Everything is closed again when a step fails.
+
+        ``keep_going``: a program or map that fails is noted in ``failures`` and the rest goes on."""
+        if self.loaded:
+            raise InputError("%s is loaded already" % self._where)
+        if self.spec.byteorder != sys.byteorder:
+            raise InputError("%s is %s-endian, this machine is not" % (self._where, self.spec.byteorder),
+                             hint="compile with -target bpf%s" % ("el" if sys.byteorder == "little" else "eb"))
+        from .kernel_btf import KernelBtf
+        kernel_btf = KernelBtf(self.kernel, self._btf)
+        try:
+            self._load(kernel_btf, keep_going)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            kernel_btf.close()
+        self.loaded = True
+        return self
+
+    def _load(self, kernel_btf, keep_going):
+        spec = self._relocated(kernel_btf, keep_going)
+        symbols = {}
+        if spec.externs:
+            from . import externs
+            symbols = externs.resolve(self.kernel, spec, kernel_btf, self.kconfig)
+        btf_fd = self._load_btf(spec)
+        try:
+            live = {}
+            self._create_maps(spec, live, btf_fd, kernel_btf, keep_going)
+            context = _programs.Context(self.kernel, spec, live, symbols, btf_fd, kernel_btf, self.log_level)
+            loaded = self._load_programs(context, keep_going)
+            self._fill_program_arrays(spec, live, loaded)
+            if any(table.kind == "struct_ops" for table in spec.maps.values()):
+                from . import struct_ops
+                struct_ops.finish(self.kernel, spec, live, loaded)
+        finally:
+            if btf_fd:
+                self.kernel.close(btf_fd)
+        self.maps = Named("map", live, self._where)
+        self.programs = Named("program", loaded, self._where)
+
+    def _relocated(self, kernel_btf, keep_going):
+        """The spec as it will be loaded: only programs that load, linked, CO-RE applied."""
+        from . import linker
+        spec = self.spec
+        chosen = type(spec.programs)((name, program) for name, program in spec.programs.items() if program.autoload)
+        if any(table.kind == "struct_ops" for table in spec.maps.values()):
+            from . import struct_ops
+            struct_ops.prepare(spec, chosen, kernel_btf)
+        spec = linker.link(spec.copy(programs=chosen))
+        if any(program.core_relos for program in spec.programs.values()):
+            from . import core_relo
+            spec = core_relo.relocate(spec, kernel_btf.targets())
+        del keep_going
+        return spec
+
+    def _load_btf(self, spec):
+        if spec.btf is None:
+            return 0
+        from . import prog_btf
+        return prog_btf.load(self.kernel, spec.btf)
+
+    def _create_maps(self, spec, live, btf_fd, kernel_btf, keep_going):
+        from . import maps
+        for name, table in spec.maps.items():
+            if not table.autocreate:
+                continue
+            fields = None
+            try:
+                if table.kind == "struct_ops":
+                    from . import struct_ops
+                    table, fields = struct_ops.map_fields(table, spec, kernel_btf)
+                made = maps.create(self.kernel, table, spec.btf, btf_fd, pin_root=self.pin_root, fields=fields)
+            except LbcError as error:
+                if table.kind in _DATA_KINDS and not features.have(self.kernel, "global_data"):
+                    continue  # before 5.2: an object may hold data that no program uses; patch() says so if one does
+                if not keep_going:
+                    raise
+                self.failures["map", name] = error
+                continue
+            self._fds.append(made)
+            live[name] = made
+        for name, table in spec.maps.items():
+            if table.inner is not None and name in live:
+                for index, inner in table.slots:
+                    if inner in live:
+                        live[name].put(index, live[inner])
+
+    def _load_programs(self, context, keep_going):
+        loaded = type(context.spec.programs)()
+        for name, program_spec in context.spec.programs.items():
+            try:
+                program = _programs.load(context, program_spec)
+            except LbcError as error:
+                if not keep_going:
+                    raise
+                self.failures["program", name] = error
+                continue
+            self._fds.append(program)
+            loaded[name] = program
+        return loaded
+
+    def _fill_program_arrays(self, spec, live, loaded):
+        """Tail calls: the slots of prog arrays that the source filled, once the programs are there."""
+        for name, table in spec.maps.items():
+            if table.inner is None and table.slots and name in live:
+                for index, program in table.slots:
+                    if program in loaded:
+                        live[name].put(index, loaded[program])
+
+    # -- using ------------------------------------------------------------------------------------------------------
+    @property
+    def globals(self):
+        """Global variables by name, typed by BTF: read and written before loading in the file's copy, after it in the kernel."""
+        if self._globals is None:
+            from .globals import Globals
+            self._globals = Globals(self)
+        return self._globals
+
+    def attach(self, only=None):
+        """Attach every loaded program whose section says where (``only``: those names); returns the new Links.  All or none."""
+        from . import links
+        made = []
+        try:
+            for name, program in self.programs.items():
+                if only is not None and name not in only:
+                    continue
+                if only is None and (not program.spec.autoattach or not can_attach(program)):
+                    continue
+                made.append(links.attach(self.kernel, program))
+            if only is None:
+                for table in self.maps.values():
+                    if getattr(table, "spec", None) is not None and table.spec.kind == "struct_ops":
+                        from . import struct_ops
+                        made.append(struct_ops.attach(self.kernel, table))
+        except BaseException:
+            for link in reversed(made):
+                link.close()
+            raise
+        self.links.extend(made)
+        self._fds.extend(made)
+        return made
+
+    def events(self, name, callback, lost=None, **settings):
+        """Call ``callback(cpu, record)`` for what programs put into perf or ring buffer ``name``; ``lost(cpu, count)`` for what
+        did not fit.  Records are decoded when ``value_type`` (a struct's name or BTF id) is given or the map says it."""
+        from . import events
+        if self._poller is None:
+            self._poller = events.Poller()
+            self._fds.append(self._poller)
+        return self._poller.add(events.open_buffer(self.kernel, self.maps[name], callback, lost=lost, btf=self.spec.btf, **settings))
+
+    def poll(self, timeout_ms=-1):
+        """Wait for records up to ``timeout_ms`` and hand them out; how many there were."""
+        if self._poller is None:
+            raise InputError("nothing to poll: bind a buffer with obj.events(name, callback) first")
+        return self._poller.poll(timeout_ms)
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+    def close(self):
+        """Detach and close everything, last made first (idempotent)."""
+        self.links, self._poller = [], None
+        while self._fds:
+            thing = self._fds.pop()
+            try:
+                thing.close()
+            except LbcError:
+                if sys.exc_info()[0] is None:
+                    raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        self.close()
+
+    def __repr__(self):
+        return "BpfObject(%s, %d maps, %d programs, %s)" % (self._where, len(self.maps), len(self.programs),
+                                                            "loaded" if self.loaded else "not loaded")
+
+
+def can_attach(program):
+    """Does the program's section say how and where to attach it?"""
+    row = program.spec.section_def
+    if row is None or not row.attach:
+        return False
+    return bool(program.spec.attach_to) or row.attach in ("trace", "lsm", "iter") and bool(program.attach_btf_id)
+
+
+def _read(path):
+    from .. import host
+    try:
+        return host.read_file(path)
+    except (OSError, IOError) as error:
+        raise InputError("cannot read %s: %s" % (path, error.strerror or error), error)
