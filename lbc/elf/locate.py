@@ -119,17 +119,41 @@ def find_library(name, machine=None, root=""):
     return None
 
 
-def _find_command(name, root):
+def _find_command(name, pid):
     for folder in os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":"):
         path = os.path.join(folder or ".", name)
-        if os.path.isfile(root + path) and os.access(root + path, os.X_OK):
+        seen = process_path(pid, path)
+        if os.path.isfile(seen) and os.access(seen, os.X_OK):
             return path
     return None
 
 
 def process_path(pid, path):
-    """``path`` as process ``pid`` sees it, openable from here."""
-    return "/proc/%d/root%s" % (pid, path) if pid else path
+    """Absolute ``path`` as process ``pid`` (0 or None: we) sees it, openable from here; symbolic links are followed inside its
+    root: left to the kernel, an absolute link below /proc/PID/root would lead to a file of ours."""
+    if not pid:
+        return path
+    root, done, todo, links = "/proc/%d/root" % pid, [], path.split("/")[::-1], 0
+    while todo:
+        part = todo.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            del done[-1:]
+            continue
+        here = "/".join([root] + done + [part])
+        try:
+            target = os.readlink(here) if os.path.islink(here) else None
+        except OSError:
+            target = None
+        links += target is not None
+        if target is None or links > 40:  # the kernel's own limit (MAXSYMLINKS)
+            done.append(part)
+            continue
+        if target.startswith("/"):
+            done = []
+        todo += target.split("/")[::-1]
+    return "/".join([root] + done)
 
 
 def _mapped(pid, name):
@@ -155,12 +179,13 @@ def find_binary(name, pid=None):
     try:
         if "/" in name:
             path = os.path.abspath(name) if not root else name
-            if not os.path.exists(root + path):
-                raise NotFoundError("file", path, "process %d" % pid if pid else None)
-            return root + path
+            path = process_path(pid, path)
+            if not os.path.exists(path):
+                raise NotFoundError("file", name, "process %d" % pid if pid else None)
+            return path
         path = _mapped(pid, name) if pid else None
         if path is None:
-            finders = [lambda: _find_command(name, root), lambda: find_library(name, root=root)]
+            finders = [lambda: _find_command(name, pid), lambda: find_library(name, root=root)]
             if ".so" in name or name.startswith("lib"):
                 finders.reverse()
             path = finders[0]() or finders[1]()
@@ -172,7 +197,7 @@ def find_binary(name, pid=None):
         raise InputError("cannot find the file of `%s`: %s" % (name, error), cause=error)
     if path is None:
         raise NotFoundError("program or library", name, "process %d and PATH" % pid if pid else "PATH and ld.so.cache", _near_names(name))
-    return root + path if path.startswith("/") else path
+    return process_path(pid, path)
 
 
 def _near_names(name):

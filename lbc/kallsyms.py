@@ -1,0 +1,273 @@
+"""Kernel addresses to names and back, out of /proc/kallsyms.
+
+The text is kept as it is (some 42 bytes a symbol: 5 MB for 122,000) and searched in place by bisection, since the kernel
+prints its own symbols in address order; nothing is turned into objects.  Looking up names alone keeps nothing.
+"""
+from __future__ import absolute_import
+
+import os
+
+from ._py23 import iteritems, monotonic, near, range, to_bytes, to_text
+from .errors import InputError, LbcError, NotFoundError, PrivilegeError
+
+__all__ = ["Frame", "KernelSymbols", "kernel_symbols"]
+
+KALLSYMS = "/proc/kallsyms"
+REFRESH_SECONDS = 5.0      # an unknown address makes kallsyms read again (module, BPF program), no more often than this
+FURTHEST = 1 << 18         # no function of a module reaches further than this behind its symbol
+ZERO = b"0" * 16
+
+
+class Frame(object):
+    """One address of a stack: ``name`` or None, ``offset`` in the function (in the module when there is no name), ``module``."""
+    __slots__ = ("address", "name", "offset", "module")
+
+    def __init__(self, address, name=None, offset=0, module=""):
+        self.address, self.name, self.offset, self.module = address, name, offset, module
+
+    def __str__(self):
+        if self.name:
+            return "%s+0x%x%s" % (self.name, self.offset, " [%s]" % self.module if self.module else "")
+        if self.module:
+            return "[%s]+0x%x" % (self.module, self.offset)
+        return "0x%x" % self.address
+
+    __repr__ = __str__
+
+
+class KernelSymbols(object):
+    """/proc/kallsyms (or the file ``path``), read when first asked."""
+
+    def __init__(self, path=KALLSYMS):
+        self.path = path
+        self._core = self._modules = None     # text sorted by address: the kernel's own, then modules, BPF programs, trampolines
+        self._core_start = self._core_end = b""
+        self._sorted_modules = False
+        self._read_at, self._cache, self.restricted = 0.0, {}, False
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def _chunks(self):
+        try:
+            fd = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise PrivilegeError("cannot read %s: %s" % (self.path, error.strerror), "read access to it", "open", error.errno, error)
+        try:
+            while True:
+                chunk = os.read(fd, 1 << 14)  # the kernel hands out a page at a time
+                if not chunk:
+                    return
+                yield chunk
+        except OSError as error:
+            raise LbcError("reading %s failed: %s" % (self.path, error.strerror), error)
+        finally:
+            os.close(fd)
+
+    def _load(self):
+        text = bytearray()
+        for chunk in self._chunks():
+            text += chunk
+        self._read_at, self._cache = monotonic(), {}
+        bracket = text.find(b"\t[")
+        split = len(text) if bracket < 0 else text.rfind(b"\n", 0, bracket) + 1
+        self._modules = text[split:]
+        del text[split:]
+        self._core, self._sorted_modules = text, False
+        last = text.rfind(b"\n", 0, max(len(text) - 1, 0)) + 1
+        self._core_start, self._core_end = bytes(text[:16]), bytes(text[last:last + 16])
+        self.restricted = bool(text) and self._core_end == ZERO
+        if not self.restricted and not self._is_sorted(text):  # no known kernel does this; a saved file may
+            self._core = _sorted_lines(text)
+            last = self._core.rfind(b"\n", 0, len(self._core) - 1) + 1
+            self._core_start, self._core_end = bytes(self._core[:16]), bytes(self._core[last:last + 16])
+
+    @staticmethod
+    def _is_sorted(text):
+        """Whether 1024 samples of the text stand in order."""
+        before, step = b"", max(len(text) // 1024, 1)
+        for position in range(0, len(text), step):
+            start = text.rfind(b"\n", 0, position) + 1
+            here = bytes(text[start:start + 16])
+            if here < before:
+                return False
+            before = here
+        return True
+
+    def _why_restricted(self):
+        try:
+            with open("/proc/sys/kernel/kptr_restrict") as source:
+                level = source.read().strip()
+        except (OSError, IOError):
+            level = "?"
+        hint = "run as root (CAP_SYSLOG)" if level in ("0", "1", "?") else "as root: sysctl kernel.kptr_restrict=1"
+        return PrivilegeError("%s shows every address as 0 (kernel.kptr_restrict is %s)" % (self.path, level),
+                              "CAP_SYSLOG and kptr_restrict below 2", hint=hint)
+
+    # -- address -> name -----------------------------------------------------------------------------------------------
+
+    def lookup(self, address):
+        """Frame of a kernel address; its ``name`` is None when unknown or hidden (``restricted``)."""
+        if self._core is None:
+            self._load()
+        frame = self._cache.get(address)
+        if frame is None:
+            frame = self._find(address)
+            if frame is None and not self.restricted and monotonic() - self._read_at > REFRESH_SECONDS:
+                self._load()
+                frame = self._find(address)
+            if frame is None:
+                return Frame(address)
+            if len(self._cache) > 8192:
+                self._cache.clear()
+            self._cache[address] = frame
+        return frame
+
+    def stack(self, addresses):
+        """[Frame] of a kernel stack (bpf_get_stack: ends at the first 0)."""
+        frames = []
+        for address in addresses:
+            if not address:
+                break
+            frames.append(self.lookup(address))
+        return frames
+
+    def _find(self, address):
+        if self.restricted:
+            return None
+        key = ("%016x" % address).encode()
+        if self._core_start <= key <= self._core_end:
+            return _search(self._core, key, address, 1 << 26)
+        if not self._sorted_modules:
+            self._modules, self._sorted_modules = _sorted_lines(self._modules), True
+        return _search(self._modules, key, address, FURTHEST)
+
+    # -- name -> addresses ---------------------------------------------------------------------------------------------
+
+    def addresses(self, name, module=None):
+        """[address] of every symbol called ``name`` ([] when none); ``module``: only there, "" for the kernel proper.
+        Raises PrivilegeError when addresses are hidden."""
+        found = self.find_all([name])[name]
+        result = [row[0] for row in found if module is None or row[2] == module]
+        if result and not any(result):
+            raise self._why_restricted()
+        return result
+
+    def find_all(self, names):
+        """{name: [(address, type letter, module or "")]} for many names in one pass over the file; hidden addresses are 0.
+        Keeps no text."""
+        wanted = {to_bytes(name): [] for name in names}
+        if self._core is not None and not self._modules_stale():
+            for text in (self._core, self._modules):
+                _scan(text, wanted)
+        else:
+            rest = b""
+            for chunk in _larger(self._chunks()):
+                chunk = rest + chunk
+                cut = chunk.rfind(b"\n") + 1
+                _scan(chunk[:cut], wanted)
+                rest = chunk[cut:]
+        return {to_text(name): rows for name, rows in iteritems(wanted)}
+
+    def _modules_stale(self):
+        return monotonic() - self._read_at > REFRESH_SECONDS
+
+    def address(self, name, module=None):
+        """The one address of ``name``.  Raises NotFoundError (with near names), InputError when there are several, PrivilegeError."""
+        found = sorted(set(self.addresses(name, module)))
+        if not found:
+            raise NotFoundError("kernel symbol", name, self.path, self._near(name))
+        if len(found) > 1:
+            raise InputError("%d kernel symbols are called `%s`: %s" % (len(found), name, ", ".join("0x%x" % a for a in found[:8])),
+                             hint="give the module or the address")
+        return found[0]
+
+    def has(self, name):
+        """Whether a symbol of this name exists; works with hidden addresses too."""
+        return bool(self.find_all([name])[name])
+
+    def _near(self, name):
+        part, names = name.lower()[:3].encode(), set()
+        for chunk in _larger(self._chunks()):
+            for line in chunk.split(b"\n"):
+                fields = line.split(None, 3)
+                if len(fields) > 2 and fields[1] in b"tTwW" and fields[2].lower().startswith(part):
+                    names.add(to_text(fields[2]))
+        return near(name, names)
+
+    def drop(self):
+        """Give the text back (some MB); the next look-up reads again."""
+        self._core, self._modules, self._cache = None, None, {}
+
+
+def _larger(chunks, size=1 << 17):
+    """The same bytes in fewer pieces."""
+    held = bytearray()
+    for chunk in chunks:
+        held += chunk
+        if len(held) >= size:
+            yield bytes(held)
+            held = bytearray()
+    yield bytes(held)
+
+
+def _scan(text, wanted):
+    """Appends (address, type, module) to ``wanted[name]`` for the lines "ADDRESS TYPE name[\\t[module]]" of ``text``."""
+    for name, rows in iteritems(wanted):
+        needle, position = b" " + name, -1
+        while True:
+            position = text.find(needle, position + 1)
+            if position < 0:
+                break
+            end = position + len(needle)
+            if text[end:end + 1] not in (b"\n", b"\t"):
+                continue
+            start, stop = text.rfind(b"\n", 0, position) + 1, text.find(b"\n", end)
+            fields = bytes(text[start:stop]).split()
+            if len(fields) > 2 and fields[2] == name:
+                rows.append((int(fields[0], 16), to_text(fields[1]), to_text(fields[3][1:-1]) if len(fields) > 3 else ""))
+
+
+def _sorted_lines(text):
+    """The lines in address order, those at one address in their old order, as a bytearray.  Mapping symbols and labels go."""
+    lines = [line for line in bytes(text).split(b"\n") if line[19:20] not in (b"$", b".", b"")]
+    lines.sort(key=lambda line: line[:16])
+    lines.append(b"")
+    return bytearray(b"\n".join(lines))
+
+
+def _search(text, key, address, furthest):
+    """Frame of the last line whose address is <= ``key``; of several at one address the first, as the kernel's %pS does."""
+    low, high = 0, len(text)  # line starts: text[low] is <= key, text[high] is beyond it
+    if not text or bytes(text[:16]) > key:
+        return None
+    while True:
+        start = text.rfind(b"\n", 0, (low + high) // 2) + 1
+        if start <= low:  # the middle falls into low's own line: step to the next one
+            start = text.find(b"\n", low) + 1
+            if start >= high or not start:
+                break
+        if bytes(text[start:start + 16]) <= key:
+            low = start
+        else:
+            high = start
+    found = bytes(text[low:low + 16])
+    while low:
+        before = text.rfind(b"\n", 0, low - 1) + 1
+        if bytes(text[before:before + 16]) != found:
+            break
+        low = before
+    fields = bytes(text[low:text.find(b"\n", low)]).split()
+    offset = address - int(found, 16)
+    if len(fields) < 3 or offset > furthest:
+        return None
+    return Frame(address, to_text(fields[2]), offset, to_text(fields[3][1:-1]) if len(fields) > 3 else "")
+
+
+_kernel = []
+
+
+def kernel_symbols():
+    """The KernelSymbols of this machine, shared."""
+    if not _kernel:
+        _kernel.append(KernelSymbols())
+    return _kernel[0]
