@@ -7,6 +7,7 @@ to_text(b)      bytes of the kernel -> native text, undecodable bytes kept as es
 to_bytes(s)     native text -> bytes for the kernel
 iteritems(d)    items without a list
 range           lazy range
+OrderedDict     dict where it keeps order (3.6 and later); imported only where it does not
 monotonic()     seconds that never jump back (2.7: through clock_gettime, else time.time)
 u64_array(x)    array of 64-bit words from bytes (native order) or an iterable of ints
 near(name, names)          up to three similar names, best first
@@ -46,6 +47,11 @@ else:
 
     def iteritems(mapping):
         return iter(mapping.items())
+
+if sys.version_info >= (3, 6):
+    OrderedDict = dict  # CPython keeps order since 3.6; `collections` would cost start-up time
+else:
+    from collections import OrderedDict  # noqa: F401
 
 monotonic = getattr(time, "monotonic", time.time)
 

@@ -124,10 +124,16 @@ class ObjectSpec(_Value):
     btf        lbc.btf Btf of the object, or None        license  bytes ("GPL")
     byteorder  "little" or "big"                          version  kern_version of old objects, 0
     externs    {name: Extern}                             path     for messages
-    """
-    __slots__ = ("path", "name", "byteorder", "maps", "programs", "subprograms", "externs", "btf", "license", "version")
+    core_sections  names of sections with CO-RE relocations in the order of .BTF.ext (they are resolved in that order)
 
-    def __init__(self, path, name, byteorder, maps, programs, subprograms, externs, btf, license=b"", version=0):
+    ``btf`` is already repaired (section sizes, variable offsets, externs): its ``.raw`` may go to BPF_BTF_LOAD.
+    """
+    __slots__ = ("path", "name", "byteorder", "maps", "programs", "subprograms", "externs", "btf", "license", "version",
+                 "core_sections")
+
+    def __init__(self, path, name, byteorder, maps, programs, subprograms, externs, btf, license=b"", version=0,
+                 core_sections=()):
         self.path, self.name, self.byteorder = path, name, byteorder
         self.maps, self.programs, self.subprograms, self.externs = maps, programs, subprograms, externs
         self.btf, self.license, self.version = btf, license, version
+        self.core_sections = list(core_sections)
