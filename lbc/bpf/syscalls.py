@@ -163,6 +163,11 @@ class Kernel(object):
         except OSError:
             return []
 
+    def mount(self, source, target, kind):
+        """mount(2) of a file system without a device.  Raises KernelError."""
+        buffers = [bytearray(text.encode() + b"\0") for text in (source, target, kind)]
+        return self._call("mount %s" % target, self._arch.nr_mount, *([backend.address_of(b) for b in buffers] + [0, 0]))
+
     def close(self, fd):
         """Close an fd; errors do not matter, it is gone either way."""
         try:

@@ -1,0 +1,159 @@
+"""Names of kernel functions: parsing a probe's target, patterns, and saying why a function cannot be probed.
+
+Reads /proc/kallsyms and available_filter_functions, which are large: only for patterns, system calls and errors.
+"""
+from __future__ import absolute_import
+
+import errno
+
+from ..._py23 import near, to_bytes, to_text
+from ...errors import InputError, KernelError, NotFoundError, errno_text
+from .base import refused
+from .tracefs import find_tracefs
+
+__all__ = ["parse_target", "explain", "count", "names", "expand"]
+
+
+def parse_target(target, offset=0):
+    """(symbol or address, offset) of "name", "name+0x10", "module:name+8" or an int."""
+    if not isinstance(target, (str, bytes)) and not hasattr(target, "encode"):
+        return target, offset
+    text = target if isinstance(target, str) else to_text(target)
+    name, plus, extra = text.strip().partition("+")
+    if not name:
+        raise InputError("which kernel function? the target is empty", hint="name it: section kprobe/NAME, or target=")
+    if plus:
+        try:
+            offset += int(extra, 0)
+        except ValueError:
+            raise InputError("kernel function `%s`: `%s` is not an offset in bytes" % (text, extra))
+    if name.startswith("0x"):
+        try:
+            return int(name, 16), offset
+        except ValueError:
+            pass
+    return name, offset
+
+
+def _kallsyms(kernel):
+    try:
+        return kernel.read("/proc/kallsyms")
+    except KernelError:
+        return b""
+
+
+def _lines(kernel, symbol):
+    """[(address, type, name, module)] of the code symbols called ``symbol`` ("module:name" too)."""
+    import re
+    module, colon, name = symbol.rpartition(":")
+    rows = re.findall(br"^([0-9a-fA-F]+) ([tTwW]) " + re.escape(to_bytes(name)) + br"(?:\t\[([^\]]+)\])?$", _kallsyms(kernel), re.M)
+    return [(int(address, 16), to_text(kind), name, to_text(mod)) for address, kind, mod in rows
+            if not colon or to_text(mod) == module]
+
+
+def count(kernel, symbol):
+    """How many code symbols of that name the kernel has; -1 where kallsyms cannot be read."""
+    text = _kallsyms(kernel)
+    return len(_lines(kernel, symbol)) if text else -1
+
+
+def names(kernel, prefix):
+    """[names] of code symbols that begin with ``prefix``."""
+    import re
+    found = re.findall(br"^[0-9a-fA-F]+ [tTwW] (" + re.escape(to_bytes(prefix)) + br"[^\t\n]*)", _kallsyms(kernel), re.M)
+    return sorted(set(to_text(name) for name in found))
+
+
+def _near(kernel, name):
+    """Similar names; few candidates are compared, since difflib over 200,000 names takes seconds."""
+    variants = names(kernel, name + ".")  # foo.isra.0: the compiler changed its signature
+    candidates = set()
+    for size in (len(name) - 2, len(name) * 2 // 3, 4, 3):
+        if size > 2:
+            candidates.update(names(kernel, name[:size])[:3000])
+        if len(candidates) > 200:
+            break
+    return (variants + [n for n in near(name, candidates) if n not in variants])[:3]
+
+
+def explain(kernel, error, symbol, offset, kind):
+    """The error to raise for a refused kprobe: why it cannot be, as far as the kernel's own lists tell."""
+    where = symbol if isinstance(symbol, str) else "0x%x" % symbol
+    doing = "%s %s%s" % (kind, where, "+0x%x" % offset if offset else "")
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return refused(kernel, error, doing)
+    if error.errno == errno.EILSEQ:
+        return KernelError("%s: %s" % (doing, errno_text(error.errno)), error.call, error.errno, error,
+                           "the offset is not at the start of an instruction")
+    if not isinstance(symbol, str):
+        return refused(kernel, error, doing, "is the address the start of an instruction of kernel code?")
+    rows = _lines(kernel, symbol)
+    if not rows and error.errno in (errno.ENOENT, errno.EINVAL) and _kallsyms(kernel):
+        similar = _near(kernel, symbol.rpartition(":")[2])
+        hint = None
+        if any(n.startswith(symbol + ".") for n in similar):
+            hint = "the compiler made a copy with a changed signature; its arguments may not be where the source says"
+        return NotFoundError("kernel function", symbol, "this kernel", similar,
+                             hint or "it may be inlined, or in a module that is not loaded")
+    if len(rows) > 1 and error.errno in (errno.EADDRNOTAVAIL, errno.EINVAL):
+        return KernelError("%s: the kernel has %d functions of that name" % (doing, len(rows)), error.call, error.errno, error,
+                           "give the address: one of %s" % ", ".join("0x%x" % row[0] for row in rows[:6]))
+    if error.errno in (errno.EINVAL, errno.ENOENT) and rows:
+        if not _traceable(kernel, symbol.rpartition(":")[2]):
+            return KernelError("%s: the function cannot be probed: it is notrace, blacklisted or in a section without tracing"
+                               % doing, error.call, error.errno, error, "/sys/kernel/debug/kprobes/blacklist lists such functions; "
+                               "probe a caller instead")
+    if error.errno == errno.EINVAL and rows and rows[0][3] == "" and symbol.startswith("__"):
+        return refused(kernel, error, doing, "functions of the entry code, of kprobes itself and of init cannot be probed")
+    return refused(kernel, error, doing, error.hint)
+
+
+def _traceable(kernel, name):
+    import re
+    root = find_tracefs(kernel, mount=False)
+    if root is None:
+        return True
+    try:
+        text = kernel.read(root + "/available_filter_functions")
+    except KernelError:
+        return True
+    return re.search(br"^" + re.escape(to_bytes(name)) + br"(?: \[|$)", text, re.M) is not None
+
+
+def glob_bytes(pattern):
+    """Regular expression text (bytes) of a pattern with * and ?."""
+    import re
+    return re.escape(to_bytes(pattern)).replace(br"\*", b"[^ \t\n]*").replace(br"\?", b"[^ \t\n]")
+
+
+def expand(kernel, pattern):
+    """[(name, address or 0)] of the traceable functions that match ("vfs_*", "module:func*"), by available_filter_functions."""
+    import re
+    root = find_tracefs(kernel)
+    module, colon, name = pattern.rpartition(":")
+    glob = glob_bytes(name)
+    tail = br" \[" + glob_bytes(module) + br"\]$" if colon else br"(?: \[[^\]]+\])?$"
+    if root is not None:
+        try:  # 6.5: with addresses, so copies of one name are told apart
+            text = kernel.read(root + "/available_filter_functions_addrs")
+            rows = re.findall(br"^([0-9a-f]+) (" + glob + br")" + tail, text, re.M)
+            if rows and int(rows[0][0], 16):
+                return [(to_text(func), int(address, 16)) for address, func in rows]
+        except KernelError:
+            pass
+        try:
+            text = kernel.read(root + "/available_filter_functions")
+            able = set(re.findall(br"^(" + glob + br")" + tail, text, re.M))
+        except KernelError:
+            able = None
+    else:
+        able = None
+    kall = re.findall(br"^([0-9a-fA-F]+) [tTwW] (" + glob + br")" + (tail.replace(b" ", b"\t") if colon else br"(?:\t\[[^\]]+\])?$"),
+                      _kallsyms(kernel), re.M)
+    seen = {}
+    for address, func in kall:
+        seen.setdefault(func, []).append(int(address, 16))
+    if able is None:
+        able = set(seen)
+    # a name with several addresses cannot be told apart in this list: left out, as the kernel itself would refuse it
+    return sorted((to_text(func), seen[func][0]) for func in able if len(seen.get(func, ())) == 1)

@@ -1,0 +1,158 @@
+"""Attachments that outlive the process: undone at exit and on signals, and swept at the next start after a kill -9.
+
+BPF links and perf events die with their fds.  Events in tracefs, filters and XDP programs set through netlink and programs
+attached to a cgroup by BPF_PROG_ATTACH do not.  Each process has a name for its own, ``tag()``: PID name space, pid and start
+time.  Events carry it as their group; the others are noted in a journal, one file per process, ``RUN_DIR/<tag>``, one line
+each.  Whatever carries the tag of a process that is dead, in our own PID name space, was left behind; all else is not ours.
+"""
+from __future__ import absolute_import
+
+import os
+import re
+
+from ...errors import KernelError
+
+__all__ = ["tag", "is_dead", "keep", "forget", "note", "erase", "sweep", "RUN_DIR", "SWEEPERS"]
+
+RUN_DIR = "/run/lbc"
+SWEEPERS = {}   # first word of a journal line -> f(kernel, [words]) that undoes it
+_TAG = re.compile(r"lbc_([0-9a-f]+)_([0-9a-f]+)_([0-9a-f]+)$")
+_state = {"pid": 0, "tag": None, "live": [], "lines": [], "armed": 0, "swept": None}
+
+
+def _start_time(pid):
+    """Clock ticks since boot at which ``pid`` began, None when there is no such process (proc(5), field 22 of stat)."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as f:
+            return int(f.read().rpartition(b")")[2].split()[19])
+    except (IOError, OSError, IndexError, ValueError):
+        return None
+
+
+def _name_space():
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
+def tag():
+    """'lbc_f000001c_4d2_8f3a21': name of this process for what it leaves in the kernel; at most 40 characters."""
+    if _state["pid"] != os.getpid():  # first call, or after fork: what the parent made is the parent's to undo
+        _state.update(pid=os.getpid(), live=[], lines=[],
+                      tag="lbc_%x_%x_%x" % (_name_space(), os.getpid(), _start_time(os.getpid()) or 0))
+    return _state["tag"]
+
+
+def is_dead(name):
+    """True when ``name`` is the tag of a process of our PID name space that is gone; False for anything else."""
+    match = _TAG.match(name)
+    if not match:
+        return False
+    space, pid, start = (int(part, 16) for part in match.groups())
+    return space == _name_space() and _start_time(pid) != start
+
+
+def keep(link):
+    """Close ``link`` at exit at the latest, also on SIGTERM and SIGHUP where nobody else handles them."""
+    tag()
+    _state["live"].append(link)
+    if _state["armed"] != os.getpid():
+        first, _state["armed"] = not _state["armed"], os.getpid()
+        if first:
+            import atexit
+            atexit.register(_at_exit)
+            _arm_signals()
+
+
+def forget(link):
+    """``link`` was closed."""
+    if link in _state["live"]:
+        _state["live"].remove(link)
+
+
+def _at_exit():
+    if _state["pid"] != os.getpid():
+        return
+    for link in reversed(list(_state["live"])):
+        try:
+            link.close()
+        except KernelError:
+            pass
+
+
+def _arm_signals():
+    import signal
+
+    def stop(number, frame):
+        _at_exit()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        try:
+            if signal.getsignal(number) == signal.SIG_DFL:
+                signal.signal(number, stop)
+        except ValueError:  # not the main thread: only that one may set handlers
+            return
+
+
+def note(line):
+    """Write ``line`` into this process's journal, before the thing it names is made; where that cannot be, do without."""
+    tag()
+    _state["lines"].append(line)
+    _write()
+
+
+def erase(line):
+    """``line`` is undone."""
+    if line in _state["lines"]:
+        _state["lines"].remove(line)
+        _write()
+
+
+def _write():
+    path = os.path.join(RUN_DIR, tag())
+    try:
+        if not _state["lines"]:
+            os.unlink(path)
+            os.rmdir(RUN_DIR)
+            return
+        if not os.path.isdir(RUN_DIR):
+            os.mkdir(RUN_DIR, 0o700)
+        with open(path, "w") as f:
+            f.write("".join(line + "\n" for line in _state["lines"]))
+    except (OSError, IOError):
+        pass
+
+
+def sweep(kernel, again=False):
+    """Undo what dead processes of lbc left behind; once per process and kernel.  Never raises."""
+    if _state["swept"] is kernel and not again:
+        return
+    _state["swept"] = kernel
+    from . import tracefs
+    tracefs.sweep(kernel)
+    try:
+        if os.stat(RUN_DIR).st_uid not in (0, os.geteuid()):
+            return
+        names = os.listdir(RUN_DIR)
+    except OSError:
+        return
+    from . import cgroup, netlink, netns  # noqa: F401  they fill SWEEPERS
+    for name in names:
+        if is_dead(name):
+            path = os.path.join(RUN_DIR, name)
+            try:
+                with open(path) as f:
+                    lines = f.read().splitlines()
+                for line in reversed(lines):
+                    words = line.split(" ")
+                    if words[0] in SWEEPERS:
+                        try:
+                            SWEEPERS[words[0]](kernel, words[1:])
+                        except (KernelError, ValueError, IndexError):
+                            pass
+                os.unlink(path)
+            except (OSError, IOError):
+                pass
