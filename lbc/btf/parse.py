@@ -54,6 +54,7 @@ class Btf(object):
         self._data = data
         self._owned = ()
         self._cache = {}
+        self.codecs = None  # what lbc.btf.values compiled
         self.pointer_size = base.pointer_size if base is not None else 8
         header = self._header = Header(data, path)
         self.order = header.order
