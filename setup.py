@@ -1,0 +1,4 @@
+"""Builds lbc; everything is said in setup.cfg."""
+from setuptools import setup
+
+setup()
