@@ -281,7 +281,12 @@ class Functions(object):
         if sizes[i] and offset >= sizes[i] or offset > 1 << 24:  # unsized ones reach to the next, within reason
             return None
         table = self.tables[refs[i] >> 32]
-        return to_text(table.strings.raw(refs[i] & 0xffffffff)), offset
+        return to_text(table.strings.raw(refs[i] & 0xffffffff)).partition("@")[0], offset
+
+    def _is_private(self, ref):
+        strings = self.tables[ref >> 32].strings
+        at = strings.start + (ref & 0xffffffff)
+        return strings.buf[at:at + 1] == b"_"
 
     def _build_index(self):
         """Sorted columns (start, size, table << 32 | name offset); of several names for one address the best stays."""
@@ -292,13 +297,16 @@ class Functions(object):
             rows += [(values[i], (0 if table.sizes[i] else 8) + _BIND_RANK.get(info[i] >> 4, 3), number, i)
                      for i in table.functions() if names[i]]
         rows.sort()
-        last = None
-        for value, _, number, i in rows:
+        last = kept = None
+        for value, rank, number, i in rows:
+            table = self.tables[number]
             if value != last:
-                last, table = value, self.tables[number]
+                last, kept = value, rank
                 starts.append(self._address(table, i))
                 sizes.append(min(table.sizes[i], 0xffffffff))
                 refs.append(number << 32 | table.names[i])
+            elif rank == kept and self._is_private(refs[-1]) and not self._is_private(number << 32 | table.names[i]):
+                refs[-1] = number << 32 | table.names[i]  # malloc, not __libc_malloc
         return starts, sizes, refs
 
     def close(self):

@@ -1,0 +1,1 @@
+"""Seeded mutations of hostile inputs: a value or one of lbc.errors, in bounded time and memory."""
