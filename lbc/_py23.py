@@ -4,6 +4,7 @@ PY2             which one this is (for _native only; elsewhere use the names bel
 text_type       unicode / str
 string_types    what isinstance() of a name accepts
 to_text(b)      bytes of the kernel -> native text, undecodable bytes kept as escapes
+to_unicode(s)   native text -> unicode text, for json
 to_bytes(s)     native text -> bytes for the kernel
 iteritems(d)    items without a list
 range           lazy range
@@ -28,6 +29,9 @@ if PY2:
     def to_text(value):
         return value if isinstance(value, str) else value.encode("utf-8") if isinstance(value, text_type) else bytes(value)
 
+    def to_unicode(value):
+        return value if isinstance(value, text_type) else value.decode("utf-8", "replace")
+
     def to_bytes(value):
         return value.encode("utf-8") if isinstance(value, text_type) else bytes(value)
 
@@ -41,6 +45,8 @@ else:
 
     def to_text(value):
         return value if isinstance(value, str) else bytes(value).decode("utf-8", "backslashreplace")
+
+    to_unicode = to_text
 
     def to_bytes(value):
         return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value)

@@ -5,10 +5,13 @@ Pure reading of /proc and /sys; nothing here needs root, nothing is cached that 
 from __future__ import absolute_import
 
 import os
+import struct
+import time
 
 from ._py23 import range
 
-__all__ = ["release", "machine", "page_size", "parse_cpu_list", "possible_cpus", "online_cpus", "read_file", "mounts"]
+__all__ = ["release", "machine", "page_size", "parse_cpu_list", "possible_cpus", "online_cpus", "read_file", "mounts",
+           "wall_clock_offset", "file_birth"]
 
 
 def read_file(path):
@@ -70,3 +73,32 @@ def mounts():
             point = fields[4].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
             rows.append((point, tail[0], tail[1]))
     return rows
+
+
+def wall_clock_offset():
+    """Seconds to add to CLOCK_MONOTONIC (bpf_ktime_get_ns) for the time of day, as of now."""
+    from ._native import backend
+    from .uapi import arch
+    now = bytearray(16)
+    backend.syscall(arch.current().nr_clock_gettime, 1, backend.address_of(now))  # CLOCK_MONOTONIC, include/uapi/linux/time.h
+    seconds, nanoseconds = struct.unpack("=qq", bytes(now))
+    return time.time() - seconds - nanoseconds / 1e9
+
+
+def file_birth(path):
+    """Time of day (seconds) at which the file was created; None where it is gone, or its file system or kernel (< 4.11) does not
+    know.  struct statx: include/uapi/linux/stat.h."""
+    from ._native import backend
+    from ._py23 import to_bytes
+    from .uapi import arch
+    name, answer = bytearray(to_bytes(path) + b"\0"), bytearray(256)
+    at_fdcwd, at_symlink_nofollow, statx_btime = -100, 0x100, 0x800
+    try:
+        backend.syscall(arch.current().nr_statx, at_fdcwd, backend.address_of(name), at_symlink_nofollow, statx_btime,
+                        backend.address_of(answer))
+    except OSError:
+        return None
+    if not struct.unpack_from("=I", answer)[0] & statx_btime:
+        return None
+    seconds, nanoseconds = struct.unpack_from("=qI", answer, 80)
+    return seconds + nanoseconds / 1e9

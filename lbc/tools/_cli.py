@@ -11,10 +11,10 @@ import signal
 import sys
 import time
 
-from .._py23 import monotonic, to_text
+from .._py23 import monotonic, to_text, to_unicode
 from ..errors import LbcError
 
-__all__ = ["Options", "parse", "run_main", "Output", "loop"]
+__all__ = ["Options", "parse", "positive_int", "positive_seconds", "bpf_object", "run_main", "Output", "clock", "loop"]
 
 EPIPE = 32
 
@@ -90,6 +90,13 @@ def positive_seconds(text):
     return number
 
 
+def bpf_object(name, **options):
+    """BpfObject of ``bpf/NAME.bpf.o`` beside the tools: a file, or a member of the wheel that we run from."""
+    from pkgutil import get_data
+    from ..bpf.object import BpfObject
+    return BpfObject(get_data("lbc.tools", "bpf/%s.bpf.o" % name), name=name + ".bpf.o", **options)
+
+
 def run_main(name, main, argv=None):
     """Exit status of ``main(argv)``, its errors written to stderr as `name: what`.  LBC_DEBUG=1 shows tracebacks."""
     debug = os.environ.get("LBC_DEBUG") == "1"
@@ -141,18 +148,29 @@ class Output(object):
             self.flush()
 
     def line(self, text):
-        self.stream.write(text + "\n")
+        try:
+            self.stream.write(text + "\n")
+        except UnicodeEncodeError:  # a locale without the character
+            self.stream.write(text.encode("ascii", "backslashreplace").decode("ascii") + "\n")
 
     def row(self, values):
-        """Write one row: a tuple with one value for each column."""
+        """Write one row: a tuple with one value for each column.  Control characters in names are shown as escapes."""
         if self.json:
             import json
-            self.line(json.dumps(dict(zip([column[1] for column in self.columns], values)), sort_keys=True))
+            names = [column[1] for column in self.columns]
+            self.line(json.dumps(dict(zip(names, [to_unicode(v) if isinstance(v, str) else v for v in values])), sort_keys=True))
         else:
-            self.line(self._row % values)
+            self.line(self._row % tuple([_printable(v) if isinstance(v, str) else v for v in values]))
 
     def flush(self):
         self.stream.flush()
+
+
+def _printable(text):
+    """File and task names are other people's: no escape sequence of theirs reaches the terminal."""
+    if min(text or " ") >= " " and "\x7f" not in text:
+        return text
+    return "".join(c if c >= " " and c != "\x7f" else "\\x%02x" % ord(c) for c in text)
 
 
 def _as_text(number_format):
