@@ -11,6 +11,7 @@ range           lazy range
 OrderedDict     dict where it keeps order (3.6 and later); imported only where it does not
 monotonic()     seconds that never jump back (2.7: through clock_gettime, else time.time)
 u64_array(x)    array of 64-bit words from bytes (native order) or an iterable of ints
+lazy_module(name, look_up) attributes of a module that are made when first asked for
 near(name, names)          up to three similar names, best first
 """
 from __future__ import absolute_import
@@ -75,3 +76,30 @@ def near(name, names, count=3):
     """Up to ``count`` of ``names`` that look like ``name`` (difflib is imported only here: errors may be slow)."""
     import difflib
     return difflib.get_close_matches(name, list(names), count, 0.6)
+
+
+def lazy_module(name, look_up):
+    """Let ``look_up(attribute)`` answer for what module ``name`` does not have; it raises AttributeError for what is not there.
+
+    3.7 knows __getattr__ of modules (PEP 562); before it the module's class is changed to one that does the same, or (2.7,
+    which refuses that) a new module takes its place."""
+    module = sys.modules[name]
+    if sys.version_info >= (3, 7):
+        module.__getattr__ = look_up
+        return
+
+    class Lazy(type(module)):
+        """A module with names made when first used."""
+
+        def __getattr__(self, attribute):
+            if attribute.startswith("__"):
+                raise AttributeError(attribute)
+            return look_up(attribute)
+
+    try:
+        module.__class__ = Lazy
+    except TypeError:
+        new = Lazy(name, module.__doc__)
+        new.__dict__.update(module.__dict__)
+        new.__dict__["_first"] = module  # 2.7 empties a module's globals when nobody holds it
+        sys.modules[name] = new

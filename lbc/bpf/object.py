@@ -130,7 +130,7 @@ class BpfObject(object):
             symbols = externs.resolve(self.kernel, spec, kernel_btf, self.kconfig)
         btf_fd = self._load_btf(spec)
         try:
-            live = {}
+            live = type(spec.maps)()
             self._create_maps(spec, live, btf_fd, kernel_btf, keep_going)
             context = _programs.Context(self.kernel, spec, live, symbols, btf_fd, kernel_btf, self.log_level)
             loaded = self._load_programs(context, keep_going)
@@ -246,14 +246,54 @@ class BpfObject(object):
         self._fds.extend(made)
         return made
 
-    def events(self, name, callback, lost=None, **settings):
-        """Call ``callback(cpu, record)`` for what programs put into perf or ring buffer ``name``; ``lost(cpu, count)`` for what
-        did not fit.  Records are decoded when ``value_type`` (a struct's name or BTF id) is given or the map says it."""
+    def events(self, name, callback, lost=None, type=None, **settings):
+        """Call ``callback(cpu, record)`` for what programs put into perf or ring buffer ``name``; ``lost(cpu, count)`` for what a
+        perf buffer had no room for.  Records are decoded as ``type`` (a struct's name or id in the object's BTF; False: bytes),
+        else as the value type that the map's source gives.  ``settings``: of events.PerfBuffer, events.RingBuffer."""
         from . import events
+        from ..uapi.bpf import BPF_MAP_TYPE_RINGBUF
+        table = self.maps[name]
+        if not self.loaded:
+            raise InputError("buffer `%s`: load the object first" % name)
+        if "codec" not in settings and "decode" not in settings and type is not False:
+            codec = self._record_codec(table, type)
+            if codec is not None:
+                settings["codec"] = codec
+        if table.type == BPF_MAP_TYPE_RINGBUF:
+            if "dropped" not in settings and "dropped" in self.globals:
+                settings["dropped"] = lambda: self.globals.dropped
+            made = events.RingBuffer(self.kernel, table, callback, **settings)
+        else:
+            made = events.PerfBuffer(self.kernel, table, callback, lost=lost, **settings)
+        self._fds.append(made)
         if self._poller is None:
-            self._poller = events.Poller()
+            self._poller = events.Poller(self.kernel)
             self._fds.append(self._poller)
-        return self._poller.add(events.open_buffer(self.kernel, self.maps[name], callback, lost=lost, btf=self.spec.btf, **settings))
+        return self._poller.add(made)
+
+    def _record_codec(self, table, type):
+        """Codec of a buffer's records: the type asked for, else the map's value type; None for bytes."""
+        btf = self.spec.btf
+        spec = self.spec.maps.get(table.name)
+        type_id = spec.value_type_id if spec is not None else 0
+        if type is not None:
+            from .._py23 import integer_types
+            from ..uapi.btf import BTF_KIND_STRUCT, BTF_KIND_UNION
+            if isinstance(type, integer_types):
+                type_id = type
+            else:
+                type_id = btf and (btf.find_one(type, BTF_KIND_STRUCT) or btf.find_one(type, BTF_KIND_UNION))
+                if not type_id:
+                    raise NotFoundError("struct", type, "the BTF of %s" % self._where)
+        if btf is None or not type_id:
+            return None
+        from .map_codec import BtfCodec
+        return BtfCodec(btf, type_id, btf.size_of(type_id), "record")
+
+    @property
+    def poller(self):
+        """The events.Poller behind poll(), None before events(); ``stop()`` it from a signal handler."""
+        return self._poller
 
     def poll(self, timeout_ms=-1):
         """Wait for records up to ``timeout_ms`` and hand them out; how many there were."""
