@@ -49,7 +49,8 @@ def _typed(spec, extern):
 
 
 def _by_btf(spec, extern, kernel_btf):
-    name, func = extern.name.split("___")[0], extern.kind == "kfunc"
+    from ..btf.parse import essential_name
+    name, func = essential_name(extern.name), extern.kind == "kfunc"
     what = "kernel function" if func else "kernel variable"
     if kernel_btf.ids(required=not extern.weak) is None:
         return Symbol(extern.name, found=False)
@@ -70,15 +71,14 @@ def _by_btf(spec, extern, kernel_btf):
 
 def _compatible(spec, extern, kernel_btf, btf_id, fd):
     """Do both agree on the type, as CO-RE understands it (struct names, not members)?"""
-    from . import core_relo
-    check = getattr(core_relo, "types_are_compatible", None)
-    if check is None or not extern.type_id:
+    from .core_types import types_are_compatible
+    if not extern.type_id:
         return True
     target = kernel_btf.ids()
     for module in kernel_btf.modules() if fd else ():
         if module.fd == fd:
             target = module.btf
-    return check(spec.btf, extern.type_id, target, target.type(btf_id).type)
+    return types_are_compatible(spec.btf, extern.type_id, target, target.type(btf_id).type)
 
 
 def _by_kallsyms(kernel, externs, symbols):

@@ -143,6 +143,8 @@ class BpfObject(object):
                 self.kernel.close(btf_fd)
         self.maps = Named("map", live, self._where)
         self.programs = Named("program", loaded, self._where)
+        if self._globals is not None:
+            self._globals.attach(live)
 
     def _relocated(self, kernel_btf, keep_going):
         """The spec as it will be loaded: only programs that load, linked, CO-RE applied."""
@@ -218,8 +220,10 @@ class BpfObject(object):
     def globals(self):
         """Global variables by name, typed by BTF: read and written before loading in the file's copy, after it in the kernel."""
         if self._globals is None:
-            from .globals import Globals
-            self._globals = Globals(self)
+            from .global_data import Globals
+            self._globals = Globals(self.spec.maps.values(), self.spec.btf)
+            if self.loaded:
+                self._globals.attach(dict(self.maps.items()))
         return self._globals
 
     def attach(self, only=None):
@@ -230,7 +234,7 @@ class BpfObject(object):
             for name, program in self.programs.items():
                 if only is not None and name not in only:
                     continue
-                if only is None and (not program.spec.autoattach or not can_attach(program)):
+                if only is None and (not program.spec.autoattach or not links.can_attach(program)):
                     continue
                 made.append(links.attach(self.kernel, program))
             if only is None:
@@ -322,14 +326,6 @@ class BpfObject(object):
     def __repr__(self):
         return "BpfObject(%s, %d maps, %d programs, %s)" % (self._where, len(self.maps), len(self.programs),
                                                             "loaded" if self.loaded else "not loaded")
-
-
-def can_attach(program):
-    """Does the program's section say how and where to attach it?"""
-    row = program.spec.section_def
-    if row is None or not row.attach:
-        return False
-    return bool(program.spec.attach_to) or row.attach in ("trace", "lsm", "iter") and bool(program.attach_btf_id)
 
 
 def _read(path):

@@ -103,7 +103,7 @@ def _info(program):
 
 def _attach(obj):
     """{program name: {"state": "attached", "detail"} or the error}: one by one, so that one refusal hides no other."""
-    from ..bpf.object import can_attach
+    from ..bpf.links import can_attach
     rows = {}
     for name, program in obj.programs.items():
         if not program.spec.autoattach or not can_attach(program):
