@@ -111,6 +111,18 @@ class Btf(object):
         """First string offset a BTF over this one may call its own."""
         return self._string_base + self._strings_end - self._strings
 
+    def types_bytes(self, first, stop):
+        """Raw bytes of this section's own types ``first`` to ``stop`` - 1."""
+        position = self._walk.position_of
+        start = position(first - self.start_id)
+        end = position(stop - self.start_id)
+        end = self._header.types_end if end is None else end
+        return b"" if start is None else bytes(self._data[start:end])
+
+    def strings_bytes(self):
+        """Raw bytes of this section's own strings."""
+        return bytes(self._data[self._strings:self._strings_end])
+
     # -- strings ------------------------------------------------------------------------------------------------------
 
     def bytes_at(self, offset):

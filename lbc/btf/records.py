@@ -137,10 +137,10 @@ class EnumValue(_Integer):
         return self._names.get(_Integer(self), "")
 
     def __repr__(self):
-        return self.name or "%d" % self
+        return self.name or str(_Integer(self))
 
     def __str__(self):  # json of Python 2.7 writes str() of an int's subclass
-        return "%d" % self
+        return str(_Integer(self))
 
 
 def enum_class(type_name, values):
