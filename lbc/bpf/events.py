@@ -48,16 +48,11 @@ class StopPolling(LbcError):
 
 
 class _Codec(object):
-    """A bare decoder f(buffer, offset=0) as a codec."""
+    """A bare decoder f(buffer, offset=0) as a codec; it gets each record as bytes of its own."""
+    flexible = True
 
     def __init__(self, decode):
         self.decode, self.size = decode, getattr(decode, "size", 0) or 0
-
-    def stream(self, window, count):
-        if not count:
-            return []
-        stride, decode = len(window) // count, self.decode
-        return [decode(window, at) for at in range(0, count * stride, stride)]
 
 
 def _codec(codec, decode):

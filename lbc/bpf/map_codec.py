@@ -64,14 +64,21 @@ class BtfCodec(object):
 
     def __init__(self, btf, type_id, size, what="value"):
         self.btf, self.type_id, self.size, self.what = btf, type_id, size, what
-        self._encode = self._records = None
+        self._encode = None
+        self._streams = {}      # (bytes before, bytes after) -> f(window)
 
     def __getattr__(self, name):
-        if name != "decode":
-            raise AttributeError(name)
         from ..btf import values
-        self.decode = values.decoder(self.btf, self.type_id)
-        return self.decode
+        if name == "decode":
+            made = values.decoder(self.btf, self.type_id)
+        elif name == "flexible":    # ends in an array without a length: a value is as long as its buffer
+            made = values.codec(self.btf, self.type_id).tail is not None
+        elif name == "is_record":
+            made = values.codec(self.btf, self.type_id).record is not None
+        else:
+            raise AttributeError(name)
+        setattr(self, name, made)
+        return made
 
     def encode(self, value):
         if self._encode is None:
@@ -88,10 +95,26 @@ class BtfCodec(object):
         return data + b"\0" * (self.size - len(data))
 
     def stream(self, window, count):
-        if self._records is None:
+        return self.strided(window, 0, count, self.size, 0)
+
+    def strided(self, window, at, count, stride, before):
+        """List of the values in ``count`` slots of ``stride`` bytes from ``at`` on, each ``before`` bytes into its slot."""
+        if self.flexible or not self.is_record:
+            decode = self.decode
+            first = at + before
+            if self.flexible:
+                rest = stride - before
+                return [decode(window[place:place + rest]) for place in range(first, first + count * stride, stride)]
+            return [decode(window, place) for place in range(first, first + count * stride, stride)]
+        key = before, stride - before - self.size
+        rows = self._streams.get(key)
+        if rows is None:
             from ..btf import values
-            self._records = values.record_stream(self.btf, self.type_id)
-        return self._records(memoryview(window)[:count * self.size])
+            if len(self._streams) > 64:
+                self._streams.clear()
+            rows = self._streams[key] = values.record_stream(self.btf, self.type_id, *key)
+        end = at + count * stride
+        return rows(window if not at and end == len(window) else memoryview(window)[at:end])
 
 
 class PerCpuCodec(object):

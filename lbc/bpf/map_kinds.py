@@ -7,13 +7,14 @@ from __future__ import absolute_import
 
 import errno
 import struct
+from itertools import chain
 
 from .._py23 import iteritems, range
 from ..errors import InputError, KernelError, NotFoundError
 from ..uapi import bpf as _u
 from . import pinning
 from .map_codec import BytesCodec, IntCodec, PerCpuCodec, codec_for
-from .map_raw import PER_CPU, RawMap, value_bytes
+from .map_raw import PER_CPU, RawMap, split, value_bytes
 
 __all__ = ["Map", "KINDS", "MissingKey"]
 
@@ -132,19 +133,18 @@ class Map(object):
     def items(self, take=False):
         """Stream of (key, value), a few thousand a system call.  Others may add and delete meanwhile.  ``take``: removed as well."""
         key_stream, value_stream = self.key_codec.stream, self.value_codec.stream
-        for keys, values, count in self.raw.windows(take):
-            for pair in zip(key_stream(keys, count), value_stream(values, count)):
-                yield pair
+        return chain.from_iterable(zip(key_stream(keys, count), value_stream(values, count))
+                                   for keys, values, count in self.raw.windows(take))
 
     def drain(self):
         """Stream of (key, value) that are removed from the map: what came since the last time."""
         return self.items(True)
 
-    def as_dict(self):
-        """All of it as a dict (keys must be hashable: ints, text, bytes, records)."""
+    def as_dict(self, raw_keys=False):
+        """All of it as a dict (keys must be hashable: ints, text, bytes, records); ``raw_keys``: keys stay bytes, which is faster."""
         key_stream, value_stream, result = self.key_codec.stream, self.value_codec.stream, {}
         for keys, values, count in self.raw.windows():
-            result.update(zip(key_stream(keys, count), value_stream(values, count)))
+            result.update(zip(split(keys, self.key_size, count) if raw_keys else key_stream(keys, count), value_stream(values, count)))
         return result
 
     def keys(self):

@@ -275,9 +275,8 @@ class RawMap(object):
     def items(self, take=False):
         """Stream of (key bytes, value bytes)."""
         key_size, value_size = self.key_size, self.value_size
-        for keys, values, count in self.windows(take):
-            for pair in zip(split(keys, key_size, count), split(values, value_size, count)):
-                yield pair
+        return chain.from_iterable(zip(split(keys, key_size, count), split(values, value_size, count))
+                                   for keys, values, count in self.windows(take))
 
     def update_many(self, keys, values, flags=0):
         """Store a list of keys and a list of values: one command since 5.6, else one each."""

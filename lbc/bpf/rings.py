@@ -17,7 +17,7 @@ from .._native import backend
 from ..uapi import bpf as _u
 from ..uapi import perf as _p
 
-__all__ = ["PerfRing", "BpfRing", "RECORDS", "LOST", "SHORT", "WINDOW", "Plain"]
+__all__ = ["PerfRing", "BpfRing", "RECORDS", "LOST", "SHORT", "WINDOW"]
 
 RECORDS, LOST, SHORT = 0, 1, 2
 WINDOW = 1 << 16
@@ -33,16 +33,6 @@ _HDR = _u.BPF_RINGBUF_HDR_SZ
 _BUSY, _DISCARD = _u.BPF_RINGBUF_BUSY_BIT, _u.BPF_RINGBUF_DISCARD_BIT
 _OVERWRITE_POS = 16     # behind producer_pos and pending_pos in struct bpf_ringbuf (kernel/bpf/ringbuf.c, BPF_F_RB_OVERWRITE)
 _runs = {}
-
-
-class Plain(object):
-    """The codec of records that stay bytes."""
-    size = 0
-    decode = None
-
-    @staticmethod
-    def stream(window, count):
-        raise NotImplementedError
 
 
 def run_length(window, at, stride, columns, most):
@@ -74,30 +64,36 @@ def payloads(window, at, count, stride, skip, size):
 
 
 class _Batches(object):
-    """Collects records in order."""
+    """Collects records in order.  A codec has ``size`` (the least bytes of a record), ``decode(buffer, offset)``,
+    ``strided(window, at, count, stride, before)``, ``flexible`` (a record is as long as its buffer)."""
 
     def __init__(self, codec):
         self.codec, self.size = codec, codec.size if codec is not None else 0
         self.done, self.open = [], []
 
     def one(self, window, at, size):
-        if self.codec is None:
+        codec = self.codec
+        if codec is None:
             self.open.append(window[at:at + size])
         elif size < self.size:
             self.close()
             self.done.append((SHORT, [window[at:at + size]]))
+        elif codec.flexible:
+            self.open.append(codec.decode(window[at:at + size]))
         else:
-            self.open.append(self.codec.decode(window, at))
+            self.open.append(codec.decode(window, at))
 
     def run(self, window, at, count, stride, skip, size):
-        if self.codec is not None and size < self.size:
+        codec = self.codec
+        if codec is None:
+            self.open.extend(payloads(window, at, count, stride, skip, size))
+        elif size < self.size:
             self.close()
             self.done.append((SHORT, payloads(window, at, count, stride, skip, size)))
-        elif self.codec is None:
-            self.open.extend(payloads(window, at, count, stride, skip, size))
+        elif codec.flexible:
+            self.open.extend([codec.decode(data) for data in payloads(window, at, count, stride, skip, size)])
         else:
-            joined = b"".join(payloads(window, at, count, stride, skip, self.size))
-            self.open.extend(self.codec.stream(joined, count))
+            self.open.extend(codec.strided(window, at, count, stride, skip))
 
     def lost(self, count):
         self.close()
