@@ -99,13 +99,21 @@ def explain(kernel, error, symbol, offset, kind):
         return KernelError("%s: the kernel has %d functions of that name" % (doing, len(rows)), error.call, error.errno, error,
                            "give the address: one of %s" % ", ".join("0x%x" % row[0] for row in rows[:6]))
     if error.errno in (errno.EINVAL, errno.ENOENT) and rows:
-        if not _traceable(kernel, symbol.rpartition(":")[2]):
+        if not _traceable(kernel, symbol.rpartition(":")[2]) or _blacklisted(kernel, symbol):
             return KernelError("%s: the function cannot be probed: it is notrace, blacklisted or in a section without tracing"
                                % doing, error.call, error.errno, error, "/sys/kernel/debug/kprobes/blacklist lists such functions; "
                                "probe a caller instead")
     if error.errno == errno.EINVAL and rows and rows[0][3] == "" and symbol.startswith("__"):
         return refused(kernel, error, doing, "functions of the entry code, of kprobes itself and of init cannot be probed")
     return refused(kernel, error, doing, error.hint)
+
+
+def _blacklisted(kernel, name):
+    try:
+        lines = kernel.read("/sys/kernel/debug/kprobes/blacklist").split(b"\n")
+    except KernelError:
+        return False
+    return any(line.split(b"\t")[-1] == to_bytes(name) for line in lines)
 
 
 def _traceable(kernel, name):
