@@ -38,6 +38,10 @@ python3 scripts/pythons.py | while read -r version path; do
 	if [ -n "$lacking" ]; then
 		echo "setup: Python $version:$lacking"
 		"$path" -m pip --version >/dev/null 2>&1 || "$path" -m ensurepip >/dev/null 2>&1
+		case $version in  # pip 18 offers these Pythons packages that they cannot run
+		3.5.*) "$path" -m pip install -q 'pip==20.3.4' >/dev/null 2>&1 ;;
+		3.6.*) "$path" -m pip install -q 'pip==21.3.1' >/dev/null 2>&1 ;;
+		esac
 		"$path" -m pip install -q --disable-pip-version-check $lacking </dev/null 2>&1 | grep -v -e DEPRECATION -e 'running pip as' -e '^$'
 	fi
 done
