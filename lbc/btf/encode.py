@@ -215,8 +215,7 @@ def sanitize(btf, missing, replace=None):
     """
     missing = frozenset(missing)
     given, replace, append = dict(replace or {}), {}, []
-    if missing & frozenset(("enum64",)):
-        placeholder = btf.count  # the int that stands for an enumerator: it comes behind all others
+    placeholder = btf.count  # id of the int that stands for an enumerator: it comes behind all others
     for type_id in range(btf.start_id, btf.count):
         found = given.get(type_id)
         kind = found.kind if found is not None else btf.kind_of(type_id)
