@@ -93,6 +93,7 @@ class BpfObject(object):
         self.links = []
         self._fds = []             # things to close, in the order made
         self._poller = None
+        self._plans = {}           # {map name: struct_ops.Plan}
         self.loaded = False
         where = self.spec.path or self.spec.name or "the object"
         self.maps = Named("map", self.spec.maps, where)
@@ -131,13 +132,12 @@ class BpfObject(object):
         btf_fd = self._load_btf(spec)
         try:
             live = type(spec.maps)()
-            self._create_maps(spec, live, btf_fd, kernel_btf, keep_going)
+            self._create_maps(spec, live, btf_fd, keep_going)
             context = _programs.Context(self.kernel, spec, live, symbols, btf_fd, kernel_btf, self.log_level)
+            for plan in self._plans.values():
+                context.targets.update(plan.functions)
             loaded = self._load_programs(context, keep_going)
             self._fill_program_arrays(spec, live, loaded)
-            if any(table.kind == "struct_ops" for table in spec.maps.values()):
-                from . import struct_ops
-                struct_ops.finish(self.kernel, spec, live, loaded)
         finally:
             if btf_fd:
                 self.kernel.close(btf_fd)
@@ -151,9 +151,12 @@ class BpfObject(object):
         from . import linker
         spec = self.spec
         chosen = type(spec.programs)((name, program) for name, program in spec.programs.items() if program.autoload)
-        if any(table.kind == "struct_ops" for table in spec.maps.values()):
-            from . import struct_ops
-            struct_ops.prepare(spec, chosen, kernel_btf)
+        for name, table in spec.maps.items():
+            if table.kind == "struct_ops" and table.autocreate:
+                from . import struct_ops
+                plan = self._plans[name] = struct_ops.plan(table, spec, kernel_btf)
+                for program in plan.unused:
+                    chosen.pop(program, None)
         spec = linker.link(spec.copy(programs=chosen))
         if any(program.core_relos for program in spec.programs.values()):
             from . import core_relo
@@ -167,16 +170,15 @@ class BpfObject(object):
         from . import prog_btf
         return prog_btf.load(self.kernel, spec.btf)
 
-    def _create_maps(self, spec, live, btf_fd, kernel_btf, keep_going):
+    def _create_maps(self, spec, live, btf_fd, keep_going):
         from . import maps
         for name, table in spec.maps.items():
             if not table.autocreate:
                 continue
             fields = None
             try:
-                if table.kind == "struct_ops":
-                    from . import struct_ops
-                    table, fields = struct_ops.map_fields(table, spec, kernel_btf)
+                if name in self._plans:
+                    table, fields = self._plans[name].spec, self._plans[name].fields
                 made = maps.create(self.kernel, table, spec.btf, btf_fd, pin_root=self.pin_root, fields=fields)
             except LbcError as error:
                 if table.kind in _DATA_KINDS and not features.have(self.kernel, "global_data"):
@@ -238,10 +240,10 @@ class BpfObject(object):
                     continue
                 made.append(links.attach(self.kernel, program))
             if only is None:
-                for table in self.maps.values():
-                    if getattr(table, "spec", None) is not None and table.spec.kind == "struct_ops":
+                for name, plan in self._plans.items():
+                    if name in self.maps:
                         from . import struct_ops
-                        made.append(struct_ops.attach(self.kernel, table))
+                        made.append(struct_ops.attach(self.kernel, self.maps[name], plan, self.programs))
         except BaseException:
             for link in reversed(made):
                 link.close()

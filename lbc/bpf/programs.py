@@ -28,6 +28,7 @@ class Context(object):
     def __init__(self, kernel, spec, maps, symbols=None, btf_fd=0, kernel_btf=None, log_level=0):
         self.kernel, self.spec, self.maps, self.symbols = kernel, spec, maps, symbols or {}
         self.btf_fd, self.kernel_btf, self.log_level = btf_fd, kernel_btf, log_level
+        self.targets = {}  # {program name: (type id, BTF fd, attach type)} of struct_ops programs
 
 
 class Program(object):
@@ -218,18 +219,15 @@ def attach_ids(context, spec):
     target = spec.attach_to
     if kind == U.BPF_PROG_TYPE_EXT or isinstance(target, tuple):
         return _replaced(context, spec)
+    if kind == U.BPF_PROG_TYPE_STRUCT_OPS:
+        if spec.name not in context.targets:
+            raise LbcError("program `%s`: no struct_ops map of the object refers to it" % spec.name)
+        return context.targets[spec.name][:2]
     if not target:
-        if kind == U.BPF_PROG_TYPE_STRUCT_OPS:
-            return 0, 0
         raise LbcError("program `%s`: section `%s` names no target" % (spec.name, spec.section),
                        hint="set it before loading: obj.programs.%s.spec.attach_to = \"...\"" % spec.name)
-    from ..uapi.btf import BTF_KIND_FUNC, BTF_KIND_STRUCT, BTF_KIND_TYPEDEF
+    from ..uapi.btf import BTF_KIND_FUNC, BTF_KIND_TYPEDEF
     btf = context.kernel_btf
-    if kind == U.BPF_PROG_TYPE_STRUCT_OPS:
-        found = btf.find(target, BTF_KIND_STRUCT)
-        if found is None:
-            raise NotFoundError("struct_ops type", target, "the kernel's BTF", btf.near("", target, BTF_KIND_STRUCT))
-        return found
     if kind == U.BPF_PROG_TYPE_LSM:
         return btf.attach_id("bpf_lsm_", target, what="LSM hook")
     if attach == U.BPF_TRACE_RAW_TP:
@@ -294,7 +292,8 @@ def load(context, spec):
     if facts.get("probe_read_kernel") is False:
         _probe_read_before_55(insns)
     fields = {"prog_type": spec.type, "insn_cnt": len(insns) // 8, "insns": insns, "license": bytes(context.spec.license) + b"\0",
-              "prog_flags": spec.flags, "expected_attach_type": spec.attach_type, "attach_btf_id": btf_id, "attach_btf_obj_fd": attach_fd}
+              "prog_flags": spec.flags, "attach_btf_id": btf_id, "attach_btf_obj_fd": attach_fd}
+    fields["expected_attach_type"] = context.targets[spec.name][2] if spec.name in context.targets else spec.attach_type
     if spec.type == U.BPF_PROG_TYPE_KPROBE and facts.get("kern_version_free") is not True:
         fields["kern_version"] = context.spec.version if context.spec.version not in (0, 0xfffffffe) else features.version_code(kernel)
     if facts.get("prog_name") is not False:
