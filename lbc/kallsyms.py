@@ -223,8 +223,12 @@ def _scan(text, wanted):
                 continue
             start, stop = text.rfind(b"\n", 0, position) + 1, text.find(b"\n", end)
             fields = bytes(text[start:stop]).split()
-            if len(fields) > 2 and fields[2] == name:
+            if len(fields) < 3 or fields[2] != name:
+                continue
+            try:
                 rows.append((int(fields[0], 16), to_text(fields[1]), to_text(fields[3][1:-1]) if len(fields) > 3 else ""))
+            except ValueError:
+                pass
 
 
 def _sorted_lines(text):
@@ -257,8 +261,11 @@ def _search(text, key, address, furthest):
             break
         low = before
     fields = bytes(text[low:text.find(b"\n", low)]).split()
-    offset = address - int(found, 16)
-    if len(fields) < 3 or offset > furthest:
+    try:
+        offset = address - int(found, 16)
+    except ValueError:  # not a kallsyms file
+        return None
+    if len(fields) < 3 or not 0 <= offset <= furthest:
         return None
     return Frame(address, to_text(fields[2]), offset, to_text(fields[3][1:-1]) if len(fields) > 3 else "")
 

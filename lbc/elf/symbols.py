@@ -226,8 +226,8 @@ class Functions(object):
         if not found:
             raise NotFoundError("code of function", name, self.path)
         if found[0].ifunc:
-            stem = "_" + found[0].name.strip("_") + "_"
-            variants = sorted({n for n in self.names() if stem in n + "_" and n.strip("_") != stem.strip("_") and not n.endswith("_chk")})
+            stem = found[0].name.strip("_") + "_"  # __memcpy_avx_unaligned for memcpy
+            variants = sorted({n for n in self.names() if n.lstrip("_").startswith(stem) and not n.endswith("_chk")})
             raise InputError("%s: `%s` is an indirect function: one of several implementations is picked at start" % (self.path, name),
                              hint="probe an implementation: %s" % ", ".join(variants[:8]) if variants else
                              "its implementations have no names here; install the debug symbols")
