@@ -225,7 +225,7 @@ def attach_ids(context, spec):
         return context.targets[spec.name][:2]
     if not target:
         raise LbcError("program `%s`: section `%s` names no target" % (spec.name, spec.section),
-                       hint="set it before loading: obj.programs.%s.spec.attach_to = \"...\"" % spec.name)
+                       hint="set it before loading: obj.programs.%s.attach_to = \"...\"" % spec.name)
     from ..uapi.btf import BTF_KIND_FUNC, BTF_KIND_TYPEDEF
     btf = context.kernel_btf
     if kind == U.BPF_PROG_TYPE_LSM:
@@ -242,7 +242,7 @@ def _replaced(context, spec):
     target = spec.attach_to
     if not isinstance(target, tuple):
         raise LbcError("program `%s`: what it replaces is not set" % spec.name,
-                       hint="obj.programs.%s.set_target(program, \"function\") before loading" % spec.name)
+                       hint="before loading: obj.programs.%s.attach_to = (program, \"function\")" % spec.name)
     program, name = target
     fd = program if isinstance(program, int) else program.fd
     kernel = context.kernel
@@ -286,7 +286,7 @@ def load(context, spec):
     kernel, facts = context.kernel, context.kernel.facts
     if not spec.type:
         raise LbcError("program `%s`: section `%s` says no program type" % (spec.name, spec.section),
-                       hint="set it before loading: obj.programs.%s.spec.type = ..." % spec.name)
+                       hint="set it before loading: obj.programs.%s.type = ..." % spec.name)
     insns, fd_array = patch(context, spec)
     btf_id, attach_fd = attach_ids(context, spec)
     if facts.get("probe_read_kernel") is False:

@@ -10,7 +10,7 @@ import errno
 import re
 
 from .._py23 import near, to_text
-from ..errors import ENOTSUPP, PrivilegeError, VerifierError, errno_text
+from ..errors import ENOTSUPP, NotSupported, PrivilegeError, VerifierError, errno_text
 from ..uapi import bpf as U
 from . import features
 
@@ -23,7 +23,7 @@ _INSN = re.compile(r"^(\d+): (?:\(([0-9a-f]{2})\)|<invalid)(.*)$")          # "1
 _SOURCE = re.compile(r"^; (.*)$")
 _STATE = re.compile(r"^(?:\d+: )?(?:frame\d+: )?(?: ?R\d+(?:_rw?|_w|_r)?[=(]| ?fp-\d+)|^from \d+ to \d+")
 _NOISE = re.compile(r"^(processed \d+ insns|verification time|stack depth|peak_states|\d+: safe|mark_precise:|last_idx|regs=|parent |"
-                    r"arg#\d+ (?:reference type|type)|func#\d+ @\d+|live regs before insn|Live regs|.*_live_regs|propagating|"
+                    r"(?:cur|old) state:|\d+: R\d|frame\d+: R\d|arg#\d+ (?:reference type|type)|func#\d+ @\d+|live regs before insn|Live regs|.*_live_regs|propagating|"
                     r"\(\d+ line\(s\) omitted|Validating |insns processed)")
 
 
@@ -85,7 +85,7 @@ def source_line(log):
     for line in reversed(_lines(log)):
         match = _SOURCE.match(line.strip())
         if match:
-            return match.group(1).strip()
+            return match.group(1).strip().lstrip("@ ")
     return None
 
 
@@ -111,7 +111,10 @@ def explain(kernel, spec, error, log, btf=None, externs=()):
     log = to_text(log) if isinstance(log, bytes) else log
     number = error.errno
     if number in (errno.EPERM, errno.EACCES) and not reason(log):
-        return explain_privilege(kernel, "program `%s`" % spec.name, error, log)
+        return explain_privilege(kernel, "program `%s`" % spec.name, error, spec)
+    if not reason(log) and features.have_prog_type(kernel, spec.type) is False:
+        return NotSupported("programs of type %s, which `%s` is" % (U.PROG_TYPE_NAMES.get(spec.type, spec.type), spec.name),
+                            features.PROG_TYPE_VERSIONS.get(spec.type), number, error.call, error)
     why, hint = _rewrite(kernel, spec, log, number, externs)
     if not why:
         why = errno_text(number)
@@ -216,10 +219,6 @@ def _has_elsewhere(kernel, number):
 
 def _silent(kernel, spec):
     """EINVAL without a log: found by asking for the parts one by one."""
-    known = features.have_prog_type(kernel, spec.type)
-    if not known and (known is False or kernel.facts.get("prog_type:%d" % spec.type) is False):
-        return ("this kernel (%s) does not have programs of type %s, upstream since %s"
-                % (kernel.release(), U.PROG_TYPE_NAMES.get(spec.type, spec.type), features.PROG_TYPE_VERSIONS.get(spec.type, "?")), None)
     if spec.flags & U.BPF_F_SLEEPABLE and not features.have(kernel, "prog_bind_map"):
         return "this kernel does not have sleepable programs, upstream since 5.10", None
     version = features.PROG_TYPE_VERSIONS.get(spec.type)
@@ -242,10 +241,12 @@ def effective_caps(kernel):
     return None
 
 
-def explain_privilege(kernel, what, error, log="", is_root=None):
+_TRAMPOLINES = (U.BPF_TRACE_FENTRY, U.BPF_TRACE_FEXIT, U.BPF_MODIFY_RETURN, U.BPF_LSM_MAC, U.BPF_LSM_CGROUP)
+
+
+def explain_privilege(kernel, what, error, spec=None, is_root=None):
     """PrivilegeError that says which of the many reasons for EPERM it is: not root, a capability, lockdown, a sysctl, a limit."""
     import os
-    del log
     caps = effective_caps(kernel)
     is_root = os.geteuid() == 0 if is_root is None else is_root
     text, need, hint = "%s: %s" % (what, errno_text(error.errno)), "root", None
@@ -273,6 +274,9 @@ def explain_privilege(kernel, what, error, log="", is_root=None):
     else:
         need = None
         text += " (all capabilities are there)"
+        if spec is not None and spec.attach_type in _TRAMPOLINES:
+            return PrivilegeError(text, need, error.call, error.errno, error, "this kernel lets nobody put programs at the entry or exit of "
+                                  "its functions (fentry, fexit, fmod_ret, lsm): use kprobes or tracepoints")
         hint = ("a security module or a seccomp filter of the container refuses bpf(), or this kernel is built without this "
                 "kind of program; before 5.11 also: RLIMIT_MEMLOCK is too low")
     return PrivilegeError(text, need, error.call, error.errno, error, hint)

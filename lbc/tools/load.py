@@ -56,9 +56,6 @@ def report(path, attach=False, btf=None, autoload=False, kernel=None, pin_root="
         if autoload:
             for spec in prog_specs.values():
                 spec.autoload = True
-        if not prog_specs:
-            out.update(error="the object holds no program")
-            return out
         try:
             obj.load(keep_going=True)
         except LbcError as error:
