@@ -166,26 +166,41 @@ class TypeWalk(object):
             done += 1
         return position, done
 
+    def _careful_block(self, position):
+        """A block in single steps; damage is raised only when nothing before it is left to be had."""
+        done = 0
+        while position < self._end and (not done or (self._next + done) % BLOCK):
+            try:
+                position, _one = self._slow_steps(position, self._next + done, 1)
+            except FormatError:
+                if not done:
+                    raise
+                break
+            done += 1
+        return position, done
+
     def _block(self):
-        """Walk one block further."""
+        """Walk one block further, or less where the section ends or is damaged."""
         position = self._position
         if not self._low <= position + 1 < self._high:
             self._load(position)
         words, steps = self._words, self._steps
         at = position + 1 - self._low
         try:
+            if self._next % BLOCK:  # went on after damage
+                raise IndexError
             for _ in _BLOCK_RANGE:
                 at += steps[words[at]]
             done, position = BLOCK, at - 1 + self._low
             if position > self._end:
                 raise IndexError
-        except IndexError:
-            position, done = self._slow_steps(position, self._next, BLOCK)
+        except (IndexError, FormatError):
+            position, done = self._careful_block(position)
         self._next += done
         self._position = position
         if position >= self._end:
             self.done = True
-        elif done == BLOCK:
+        elif not self._next % BLOCK:
             self._ways.append(position)
 
     def count(self):
