@@ -168,6 +168,34 @@ class Kernel(object):
         buffers = [bytearray(text.encode() + b"\0") for text in (source, target, kind)]
         return self._call("mount %s" % target, self._arch.nr_mount, *([backend.address_of(b) for b in buffers] + [0, 0]))
 
+    def netlink(self, message):
+        """All answers (bytes of nlmsghdr after nlmsghdr) to one rtnetlink request, up to its acknowledgement or the end of a dump."""
+        import socket
+        link = None
+        try:
+            link = socket.socket(16, socket.SOCK_RAW, 0)  # AF_NETLINK, NETLINK_ROUTE
+            for option in (10, 11):  # SOL_NETLINK: NETLINK_CAP_ACK (4.3), NETLINK_EXT_ACK (4.12)
+                try:
+                    link.setsockopt(270, option, 1)
+                except (OSError, IOError, socket.error):
+                    pass
+            link.send(message)
+            answer = b""
+            while True:
+                part = link.recv(1 << 16)
+                answer += part
+                at = 0
+                while at + 16 <= len(part):
+                    size, kind = struct.unpack_from("=IH", part, at)
+                    if kind in (2, 3) or size < 16:  # NLMSG_ERROR (also the acknowledgement), NLMSG_DONE
+                        return answer
+                    at += (size + 3) & ~3
+        except (OSError, IOError, socket.error) as error:
+            raise KernelError("netlink: %s" % errno_text(error.errno or 5), "netlink", error.errno, cause=error)
+        finally:
+            if link is not None:
+                link.close()
+
     def close(self, fd):
         """Close an fd; errors do not matter, it is gone either way."""
         try:
