@@ -87,9 +87,10 @@ class _Buffer(object):
             if not pending:
                 if not ring.more():
                     break
+                before = ring.tail
                 ring.pending = pending = ring.fetch()
-                if not pending:
-                    break
+                if not pending and ring.tail == before:
+                    break       # reserved, not submitted yet
                 pending.reverse()
             while pending:
                 total += self._batch(ring, pending, poller)

@@ -21,6 +21,7 @@ __all__ = ["PerfRing", "BpfRing", "RECORDS", "LOST", "SHORT", "WINDOW"]
 
 RECORDS, LOST, SHORT = 0, 1, 2
 WINDOW = 1 << 16
+_MOST = 4096        # records that the compiled backend takes in one call
 _LOOK = 64          # records looked at together when they seem to be of one size
 _POS = struct.Struct("@Q")      # native: one 8-byte access; "=Q" goes byte by byte and could tear
 _HEAD = struct.Struct("=IHHI")  # perf_event_header, then the u32 size of the raw sample
@@ -95,6 +96,27 @@ class _Batches(object):
         else:
             self.open.extend(codec.strided(window, at, count, stride, skip))
 
+    def drained(self, count, data, sizes, lost):
+        """What the compiled backend took out: records joined; ``sizes``: one int for all, or one for each."""
+        if lost:
+            self.lost(lost)
+        if count and not isinstance(sizes, tuple):
+            if sizes:
+                self.run(data, 0, count, sizes, 0, sizes)
+            else:
+                for _ in range(count):
+                    self.one(data, 0, 0)
+        elif count:
+            at, one = 0, self.one if self.codec is not None else None
+            append = self.open.append
+            for size in sizes:
+                end = at + size
+                if one is None:
+                    append(data[at:end])
+                else:
+                    one(data, at, size)
+                at = end
+
     def lost(self, count):
         self.close()
         self.done.append((LOST, count))
@@ -119,6 +141,7 @@ class PerfRing(object):
         self.memory = kernel.mmap(fd, self.page + self.size)
         self.tail = _POS.unpack_from(self.memory, _DATA_TAIL)[0]
         self.pending = []       # batches fetched and not delivered yet (lbc.bpf.events)
+        self.drain = backend.Drain(WINDOW, _MOST) if hasattr(backend, "Drain") else None
 
     def more(self):
         """Whether something is there to fetch."""
@@ -126,6 +149,11 @@ class PerfRing(object):
 
     def fetch(self):
         memory = self.memory
+        if self.drain is not None:
+            count, data, sizes, lost, self.tail = self.drain.perf(memory, self.page, self.size)
+            batches = _Batches(self.codec)
+            batches.drained(count, data, sizes, lost)
+            return batches.all()
         head, = _POS.unpack_from(memory, _DATA_HEAD)
         tail = self.tail
         left = head - tail
@@ -207,12 +235,18 @@ class BpfRing(object):
             raise
         self.tail = _POS.unpack_from(self.consumer, 0)[0]
         self.pending = []
+        self.drain = backend.Drain(WINDOW, _MOST) if hasattr(backend, "Drain") and not overwrite else None
 
     def more(self):
         return _POS.unpack_from(self.memory, 0)[0] != self.tail
 
     def fetch(self):
         memory = self.memory
+        if self.drain is not None:
+            count, data, sizes, lost, self.tail = self.drain.ring(self.consumer, memory, self.page, self.size)
+            batches = _Batches(self.codec)
+            batches.drained(count, data, sizes, lost)
+            return batches.all()
         head, = _POS.unpack_from(memory, 0)
         tail = self.tail
         batches = _Batches(self.codec)
