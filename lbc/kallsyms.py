@@ -1,7 +1,7 @@
 """Kernel addresses to names and back, out of /proc/kallsyms.
 
-The text is kept as it is (some 42 bytes a symbol: 5 MB for 122,000) and searched in place by bisection, since the kernel
-prints its own symbols in address order; nothing is turned into objects.  Looking up names alone keeps nothing.
+The text is kept as it is (some 42 bytes a symbol: 5 MB for 122,000) and searched in place by bisection, since the
+kernel prints its own symbols in address order; nothing is turned into objects.  Looking up names alone keeps nothing.
 """
 from __future__ import absolute_import
 
@@ -19,7 +19,7 @@ ZERO = b"0" * 16
 
 
 class Frame(object):
-    """One address of a stack: ``name`` or None, ``offset`` in the function (in the module when there is no name), ``module``."""
+    """One address of a stack: ``name`` or None, ``offset`` in the function (nameless: in the module), ``module``."""
     __slots__ = ("address", "name", "offset", "module")
 
     def __init__(self, address, name=None, offset=0, module=""):
@@ -40,7 +40,7 @@ class KernelSymbols(object):
 
     def __init__(self, path=KALLSYMS):
         self.path = path
-        self._core = self._modules = None     # text sorted by address: the kernel's own, then modules, BPF programs, trampolines
+        self._core = self._modules = None  # text by address: the kernel's own; modules, BPF programs, trampolines
         self._core_start = self._core_end = b""
         self._sorted_modules = False
         self._read_at, self._cache, self.restricted = 0.0, {}, False
@@ -51,7 +51,8 @@ class KernelSymbols(object):
         try:
             fd = os.open(self.path, os.O_RDONLY)
         except OSError as error:
-            raise PrivilegeError("cannot read %s: %s" % (self.path, error.strerror), "read access to it", "open", error.errno, error)
+            text = "cannot read %s: %s" % (self.path, error.strerror)
+            raise PrivilegeError(text, "read access to it", "open", error.errno, error)
         try:
             while True:
                 chunk = os.read(fd, 1 << 14)  # the kernel hands out a page at a time
@@ -153,8 +154,8 @@ class KernelSymbols(object):
         return result
 
     def find_all(self, names):
-        """{name: [(address, type letter, module or "")]} for many names in one pass over the file; hidden addresses are 0.
-        Keeps no text."""
+        """{name: [(address, type letter, module or "")]} for many names in one pass over the file; hidden addresses are
+        0.  Keeps no text."""
         wanted = {to_bytes(name): [] for name in names}
         if self._core is not None and not self._modules_stale():
             for text in (self._core, self._modules):
@@ -172,12 +173,14 @@ class KernelSymbols(object):
         return monotonic() - self._read_at > REFRESH_SECONDS
 
     def address(self, name, module=None):
-        """The one address of ``name``.  Raises NotFoundError (with near names), InputError when there are several, PrivilegeError."""
+        """The one address of ``name``.  Raises NotFoundError (with near names), InputError when there are several,
+        PrivilegeError."""
         found = sorted(set(self.addresses(name, module)))
         if not found:
             raise NotFoundError("kernel symbol", name, self.path, self._near(name))
         if len(found) > 1:
-            raise InputError("%d kernel symbols are called `%s`: %s" % (len(found), name, ", ".join("0x%x" % a for a in found[:8])),
+            rows = ", ".join("0x%x" % address for address in found[:8])
+            raise InputError("%d kernel symbols are called `%s`: %s" % (len(found), name, rows),
                              hint="give the module or the address")
         return found[0]
 
@@ -211,7 +214,7 @@ def _larger(chunks, size=1 << 17):
 
 
 def _scan(text, wanted):
-    """Appends (address, type, module) to ``wanted[name]`` for the lines "ADDRESS TYPE name[\\t[module]]" of ``text``."""
+    """Appends (address, type, module) to ``wanted[name]`` for the lines of ``text``: "ADDR TYPE name[\\t[module]]"."""
     for name, rows in iteritems(wanted):
         needle, position = b" " + name, -1
         while True:
@@ -226,13 +229,14 @@ def _scan(text, wanted):
             if len(fields) < 3 or fields[2] != name:
                 continue
             try:
-                rows.append((int(fields[0], 16), to_text(fields[1]), to_text(fields[3][1:-1]) if len(fields) > 3 else ""))
+                module = to_text(fields[3][1:-1]) if len(fields) > 3 else ""
+                rows.append((int(fields[0], 16), to_text(fields[1]), module))
             except ValueError:
                 pass
 
 
 def _sorted_lines(text):
-    """The lines in address order, those at one address in their old order, as a bytearray.  Mapping symbols and labels go."""
+    """The lines in address order, those at one address in their old order; mapping symbols and labels left out."""
     lines = [line for line in bytes(text).split(b"\n") if line[19:20] not in (b"$", b".", b"")]
     lines.sort(key=lambda line: line[:16])
     lines.append(b"")
@@ -240,7 +244,7 @@ def _sorted_lines(text):
 
 
 def _search(text, key, address, furthest):
-    """Frame of the last line whose address is <= ``key``; of several at one address the first, as the kernel's %pS does."""
+    """Frame of the last line whose address is <= ``key``; of several at one address the first, as the kernel's %pS."""
     low, high = 0, len(text)  # line starts: text[low] is <= key, text[high] is beyond it
     if not text or bytes(text[:16]) > key:
         return None

@@ -1,8 +1,9 @@
 """Addresses to names: user stacks (this file) and kernel stacks (lbc.kallsyms, re-exported).
 
-A user address goes: /proc/PID/maps -> file offset -> virtual address of the ELF file (so the load base, ASLR or not, does not
-matter) -> function.  Symbol tables are kept by file and shared by build-id.  Files are opened through /proc/PID/map_files and
-/proc/PID/root, hence right in other mount namespaces and for deleted files.  What cannot be named stays an address.
+A user address goes: /proc/PID/maps -> file offset -> virtual address of the ELF file (so the load base, ASLR or not,
+does not matter) -> function.  Symbol tables are kept by file and shared by build-id.  Files are opened through
+/proc/PID/map_files and /proc/PID/root, hence right in other mount namespaces and for deleted files.  What cannot be
+named stays an address.
 """
 from __future__ import absolute_import
 
@@ -33,8 +34,8 @@ _BUILD_ID_ENTRY = struct.Struct("=i20sQ")  # struct bpf_stack_build_id of linux/
 
 
 def parse_build_id_stack(raw):
-    """[(status, build-id bytes, offset or ip)] of what a BPF_F_STACK_BUILD_ID stack map or helper wrote; ends at the first
-    empty entry.  Needs kernel 4.17."""
+    """[(status, build-id bytes, offset or ip)] of what a BPF_F_STACK_BUILD_ID stack map or helper wrote; ends at the
+    first empty entry.  Needs kernel 4.17."""
     found = []
     for position in range(0, len(raw) - _BUILD_ID_ENTRY.size + 1, _BUILD_ID_ENTRY.size):
         entry = _BUILD_ID_ENTRY.unpack_from(raw, position)
@@ -71,7 +72,8 @@ class _PerfMap(object):
             except (ValueError, IndexError):
                 start = size = 0
             if len(fields) == 3 and 0 <= start < 1 << 64 and 0 < size < 1 << 32:
-                rows[start] = size, position + line.index(fields[2], len(fields[0]) + len(fields[1]) + 1), position + len(line)
+                name_at = line.index(fields[2], len(fields[0]) + len(fields[1]) + 1)
+                rows[start] = size, position + name_at, position + len(line)
             position += len(line) + 1
         order = sorted(rows)
         self.starts = u64_array(order)
@@ -127,8 +129,8 @@ class UserSymbols(object):
     # -- stacks --------------------------------------------------------------------------------------------------------
 
     def resolve(self, pid, addresses):
-        """[Frame] of a user stack (ends at the first 0); addresses that have no name come back as bare Frames, all of them when
-        the process has exited unseen (``why(pid)`` says so)."""
+        """[Frame] of a user stack (ends at the first 0); addresses that have no name come back as bare Frames, all of
+        them when the process has exited unseen (``why(pid)`` says so)."""
         process, fresh, frames = self._process(pid), False, []
         perf_checked = False
         for address in addresses:
@@ -151,7 +153,8 @@ class UserSymbols(object):
         return frames
 
     def resolve_build_ids(self, entries, pid=None):
-        """[Frame] of ``parse_build_id_stack`` entries.  Files: seen in a process before, mapped by ``pid``, below the debug root."""
+        """[Frame] of ``parse_build_id_stack`` entries.  Files looked at: those seen before, those mapped by
+        ``pid``, those below the debug root."""
         frames = []
         for status, build_id, value in entries:
             if status == b.BPF_STACK_BUILD_ID_IP:
@@ -172,7 +175,7 @@ class UserSymbols(object):
 
     def _process(self, pid):
         started, process = _start_time(pid), self._processes.get(pid)
-        if process is None or started is not None and process.started != started:  # the number was given to another process
+        if process is None or started is not None and process.started != started:  # the number went to another one
             if len(self._processes) >= MAX_PROCESSES:
                 self._processes.clear()
             process = self._processes[pid] = _Process(pid, started)
@@ -313,7 +316,7 @@ def _hex(raw):
 
 
 def _open_same(path, mapping):
-    """Elf of ``path`` when it opens, is regular and (``mapping`` given) still is the file that was mapped; else None."""
+    """Elf of ``path`` when it opens, is regular and (``mapping`` given) is still the file that was mapped, or None."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
     except OSError:
@@ -334,9 +337,9 @@ def _open_same(path, mapping):
 
 
 def _read_perf_map(pid, known_key):
-    """(key, bytes) of the map of ``pid``, (known_key, None) when unchanged.  Raises OSError, ValueError when it cannot be trusted:
-    it must be a regular file in /tmp of the process's own mount namespace, named by its innermost pid (NSpid, kernel 4.1),
-    and belong to the process's user or root.  No link on the way is followed."""
+    """(key, bytes) of the map of ``pid``, (known_key, None) when unchanged.  Raises OSError, ValueError when it must
+    not be trusted: it must be a regular file in /tmp of the process's own mount namespace, named by its innermost pid
+    (NSpid, kernel 4.1), and belong to the process's user or root.  No link on the way is followed."""
     inner, uids = pid, set()
     for line in read_file("/proc/%d/status" % pid).split(b"\n"):
         if line.startswith(b"NSpid:"):

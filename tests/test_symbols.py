@@ -49,7 +49,7 @@ def test_functions_of_a_program_with_and_without_aslr(running):
 
 
 def test_libc_address_as_the_loader_sees_it():
-    address = ctypes.cast(ctypes.CDLL(None).malloc, ctypes.c_void_p).value
+    address = ctypes.cast(ctypes.CDLL("libc.so.6").malloc, ctypes.c_void_p).value
     with UserSymbols() as symbols:
         frame = symbols.resolve(os.getpid(), [address + 3])[0]
         assert frame.name in ("malloc", "__libc_malloc") and frame.offset == 3 and "libc" in frame.module

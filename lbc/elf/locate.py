@@ -31,7 +31,8 @@ class Mapping(object):
         self.device, self.inode, self.path, self.deleted = device, inode, path, deleted
 
     def __repr__(self):
-        return "Mapping(%x-%x %s %x %s%s)" % (self.start, self.end, self.perms, self.offset, self.path, " (deleted)" * self.deleted)
+        return "Mapping(%x-%x %s %x %s%s)" % (self.start, self.end, self.perms, self.offset, self.path,
+                                              " (deleted)" * self.deleted)
 
 
 def parse_maps(raw, executable=False):
@@ -101,7 +102,7 @@ def find_library(name, machine=None, root=""):
         entries = []
     flags = ABI_FLAGS.get(machine or os.uname()[4])
     found = [e for e in entries if _matches(e[0], name) and (flags is None or e[1] == flags)]
-    found.sort(key=lambda e: (e[0] != name, "glibc-hwcaps" in e[2]))  # hwcaps copies hold for some CPUs only; stable otherwise
+    found.sort(key=lambda e: (e[0] != name, "glibc-hwcaps" in e[2]))  # hwcaps copies are for some CPUs only
     for _, _, path in found:
         if os.path.exists(root + path):
             return path
@@ -129,8 +130,8 @@ def _find_command(name, pid):
 
 
 def process_path(pid, path):
-    """Absolute ``path`` as process ``pid`` (0 or None: we) sees it, openable from here; symbolic links are followed inside its
-    root: left to the kernel, an absolute link below /proc/PID/root would lead to a file of ours."""
+    """Absolute ``path`` as process ``pid`` (0 or None: we) sees it, openable from here.  Symbolic links are followed
+    inside its root: left to the kernel, an absolute link below /proc/PID/root would lead to a file of ours."""
     if not pid:
         return path
     root, done, todo, links = "/proc/%d/root" % pid, [], path.split("/")[::-1], 0
@@ -169,8 +170,9 @@ def _mapped(pid, name):
 
 
 def find_binary(name, pid=None):
-    """File meant by ``name``: a path; a command on PATH; a library ("c", "libc.so.6"); with ``pid``, as that process sees it
-    (its mapped libraries first; "" or "exe": its program).  Returns a path that opens here.  Raises NotFoundError, InputError."""
+    """File meant by ``name``: a path; a command on PATH; a library ("c", "libc.so.6"); with ``pid``, as that process
+    sees it (its mapped libraries first; "" or "exe": its program).  Returns a path that opens here.  Raises
+    NotFoundError, InputError."""
     root = "/proc/%d/root" % pid if pid else ""
     if pid and not os.path.exists("/proc/%d" % pid):
         raise NotFoundError("process", str(pid))
@@ -196,7 +198,8 @@ def find_binary(name, pid=None):
             raise NotFoundError("process", str(pid))
         raise InputError("cannot find the file of `%s`: %s" % (name, error), cause=error)
     if path is None:
-        raise NotFoundError("program or library", name, "process %d and PATH" % pid if pid else "PATH and ld.so.cache", _near_names(name))
+        searched = "process %d and PATH" % pid if pid else "PATH and ld.so.cache"
+        raise NotFoundError("program or library", name, searched, _near_names(name))
     return process_path(pid, path)
 
 

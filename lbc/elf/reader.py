@@ -1,8 +1,8 @@
 """ELF files: bytes in, values out; no kernel, no root.
 
-Follows the System V gABI (chapters 4 and 5) and include/uapi/linux/elf.h: both classes, both byte orders, extended section
-numbering, compressed sections (SHF_COMPRESSED and the older .zdebug_*).  Only the file header is read at once; everything
-else when asked for.  Damaged files give FormatError; every count is checked against the bytes left before it is used.
+Follows the System V gABI (chapters 4 and 5) and include/uapi/linux/elf.h: both classes, both byte orders, extended
+section numbering, compressed sections (SHF_COMPRESSED and the older .zdebug_*).  Only the file header is read at once;
+all else when asked for.  Damaged files give FormatError: every count is checked against the bytes left before use.
 """
 from __future__ import absolute_import
 
@@ -20,7 +20,7 @@ __all__ = ["Elf", "Note", "Reloc", "Section", "Segment", "Symbol", "open_elf"]
 
 ELFCOMPRESS_ZSTD = 2      # gABI, "Compression Algorithms"; older libc headers lack it
 DEFLATE_LIMIT = 1032      # no deflate stream grows by more (RFC 1951: 258 bytes from 2 bits): a larger claim is a lie
-READ_WHOLE = 1 << 17      # below this many bytes a file is read, not mapped: cheaper, and truncation cannot raise SIGBUS
+READ_WHOLE = 1 << 17      # up to this many bytes a file is read, not mapped: cheaper, and no SIGBUS when it shrinks
 # (class, byte order) -> Structs, compiled once: header, section, segment, symbol, rel, rela, compression header
 _FORMATS = {2: ("HHIQQQIHHHHHH", "IIQQQQIIQQ", "IIQQQQQQ", "IBBHQQ", "QQ", "QQq", "IIQQ"),
             1: ("HHIIIIIHHHHHH", "10I", "8I", "IIIBBH", "II", "IIi", "III")}
@@ -110,10 +110,11 @@ class Elf(object):
 
     def _need(self, offset, size, what):
         if offset > self._size or size > self._size - offset:
-            raise FormatError("%s needs %d bytes, the file has %d" % (what, offset + size, self._size), self.path, offset=offset)
+            text = "%s needs %d bytes, the file has %d" % (what, offset + size, self._size)
+            raise FormatError(text, self.path, offset=offset)
 
     def _zero_header(self):
-        """Section header 0, which holds the counts that do not fit the file header (gABI, "Extended Section Numbering")."""
+        """Section header 0: holds counts that do not fit the file header (gABI, "Extended Section Numbering")."""
         self._need(self._shoff, self._shdr.size, "section header 0")
         return self._shdr.unpack_from(self._data, self._shoff)
 
@@ -174,7 +175,8 @@ class Elf(object):
             if section.size < self._chdr.size:
                 raise FormatError("too short for a compression header", self.path, section.name, start)
             header = self._chdr.unpack_from(self._data, start)  # Elf64_Chdr has a reserved word after the type
-            plain = self._inflate(section, header[0], start + self._chdr.size, end, header[2] if self.is64 else header[1])
+            size = header[2] if self.is64 else header[1]
+            plain = self._inflate(section, header[0], start + self._chdr.size, end, size)
             return plain, 0, len(plain)
         if section.name.startswith(".zdebug_") and self._data[start:start + 4] == b"ZLIB" and section.size >= 12:
             size = struct.unpack_from(">Q", self._data, start + 4)[0]  # big-endian in every file (GNU binutils)
@@ -247,7 +249,7 @@ class Elf(object):
         return found
 
     def symbols(self, section=None):
-        """[Symbol] of ``section`` (None: the .symtab, else the .dynsym), the null symbol included; [] when there is none."""
+        """[Symbol] of ``section`` (None: the .symtab, else the .dynsym, else []), the null symbol included."""
         section = section or self.symbol_section()
         if section is None:
             return []
@@ -276,7 +278,8 @@ class Elf(object):
         for section in self.sections:
             if section.type == c.SHT_SYMTAB_SHNDX and section.link == symtab.index:
                 raw = self.data(section)
-                return struct.unpack("%s%dI" % ("<" if self.byteorder == "little" else ">", len(raw) // 4), raw[:len(raw) & ~3])
+                order = "<" if self.byteorder == "little" else ">"
+                return struct.unpack("%s%dI" % (order, len(raw) // 4), raw[:len(raw) & ~3])
         return ()
 
     def relocations(self, section):
@@ -285,7 +288,8 @@ class Elf(object):
             raise InputError("section `%s` holds no relocations" % section.name)
         layout = self._rel if section.type == c.SHT_REL else self._rela
         if section.entsize not in (0, layout.size):
-            raise FormatError("relocations of %d bytes, not %d" % (section.entsize, layout.size), self.path, section.name)
+            text = "relocations of %d bytes, not %d" % (section.entsize, layout.size)
+            raise FormatError(text, self.path, section.name)
         buf, start, end = self._range(section)
         shift, mask = (32, 0xffffffff) if self.is64 else (8, 0xff)
         result, unpack = [], layout.unpack_from
@@ -316,7 +320,7 @@ class Elf(object):
         rows = [self._phdr.unpack_from(self._data, self._phoff + i * size) for i in range(count)]
         if self.is64:
             return [Segment(*row) for row in rows]
-        return [Segment(row[0], row[6], *(row[1:6] + row[7:])) for row in rows]  # Elf32_Phdr keeps the flags near its end
+        return [Segment(row[0], row[6], *(row[1:6] + row[7:])) for row in rows]  # Elf32_Phdr: flags near its end
 
     def notes(self, section=None):
         """[Note] of a SHT_NOTE Section; None: of all note sections, or of the PT_NOTE segments when there are none."""
@@ -387,8 +391,8 @@ class Elf(object):
 
 
 class StringTable(object):
-    """NUL-terminated names in ``buf[start:end]``.  Overlapping names of a hostile file cannot make more text than a small
-    multiple of the table: ``text`` counts what it hands out."""
+    """NUL-terminated names in ``buf[start:end]``.  Overlapping names of a hostile file cannot make more text than a
+    small multiple of the table: ``text`` counts what it hands out."""
 
     def __init__(self, buf, start, end, path=None, section=None):
         self.buf, self.start, self.end, self.path, self.section = buf, start, end, path, section

@@ -23,8 +23,8 @@ FUNCTION_TYPES = (c.STT_FUNC, c.STT_GNU_IFUNC)
 
 
 class Function(object):
-    """One function symbol.  ``address``: virtual; ``offset``: in the file (what uprobes want) or None; ``size`` in bytes;
-    ``version``: "GLIBC_2.14" or ""; ``default``: the version a plain name means; ``ifunc``: the address is a resolver's."""
+    """One function symbol.  ``address``: virtual; ``offset``: in the file (what uprobes want) or None; ``size``: bytes;
+    ``version``: "GLIBC_2.14" or ""; ``default``: the version a plain name means; ``ifunc``: a resolver's address."""
     __slots__ = ("name", "address", "offset", "size", "version", "default", "bind", "ifunc")
 
     def __init__(self, name, address, offset, size, version, default, bind, ifunc):
@@ -56,9 +56,11 @@ class SymbolTable(object):
         self.names = words[0::step // 4]
         if elf.is64:
             longs = self._native(u64_array(raw))
-            self.info, self.shndx, self.values, self.sizes = bytearray(raw[4::24]), halves[3::12], longs[1::3], longs[2::3]
+            self.info, self.shndx = bytearray(raw[4::24]), halves[3::12]
+            self.values, self.sizes = longs[1::3], longs[2::3]
         else:
-            self.info, self.shndx, self.values, self.sizes = bytearray(raw[12::16]), halves[7::8], words[1::4], words[2::4]
+            self.info, self.shndx = bytearray(raw[12::16]), halves[7::8]
+            self.values, self.sizes = words[1::4], words[2::4]
         self._versions = None
 
     def _native(self, column):
@@ -154,7 +156,8 @@ class Functions(object):
     # -- name -> address -----------------------------------------------------------------------------------------------
 
     def find(self, name):
-        """[Function] called ``name`` or ``name@VERSION``; best first (default version, direct, global, sized).  Raises NotFoundError."""
+        """[Function] called ``name`` or ``name@VERSION``; best first (default version, direct, global, sized).
+        Raises NotFoundError."""
         plain, _, wanted = name.partition("@")
         wanted = wanted.lstrip("@")
         found, seen = [], set()
@@ -168,12 +171,12 @@ class Functions(object):
             raise NotFoundError("function", name, self.path, self._near(plain),
                                 None if any(t.section.type == c.SHT_SYMTAB for t in self.tables) else
                                 "the file is stripped: only exported functions have names; install its debug symbols")
-        found.sort(key=lambda f: (not f.default, f.ifunc, f.bind not in (c.STB_GLOBAL, c.STB_GNU_UNIQUE), f.bind, not f.size))
+        found.sort(key=lambda f: (not f.default, f.ifunc, _BIND_RANK.get(f.bind, 3), not f.size))
         return found
 
     def _find_in(self, table, plain, wanted):
         names = {offset: ("", True) for offset in table.strings.offsets(plain)}
-        if table.section.type == c.SHT_SYMTAB:  # static tables spell versions out: memcpy@@GLIBC_2.14, memcpy@GLIBC_2.2.5
+        if table.section.type == c.SHT_SYMTAB:  # versions are spelled out: memcpy@@GLIBC_2.14, memcpy@GLIBC_2.2.5
             for offset in _prefix_offsets(table.strings, to_bytes(plain) + b"@"):
                 text = table.strings.text(offset)
                 names[offset] = text.rpartition("@")[2], "@@" in text
@@ -220,21 +223,22 @@ class Functions(object):
         return self.elf.offset_of(address) if found is None else found
 
     def probe_offset(self, name):
-        """File offset to put a uprobe on.  Raises NotFoundError; InputError for a name that means several functions or an
-        indirect one (IFUNC), whose address is that of the code that picks the implementation once."""
+        """File offset to put a uprobe on.  Raises NotFoundError; InputError for a name that means several functions or
+        an indirect one (IFUNC), whose address is that of the code that picks the implementation once."""
         found = [f for f in self.find(name) if f.offset is not None]
         if not found:
             raise NotFoundError("code of function", name, self.path)
         if found[0].ifunc:
             stem = found[0].name.strip("_") + "_"  # __memcpy_avx_unaligned for memcpy
             variants = sorted({n for n in self.names() if n.lstrip("_").startswith(stem) and not n.endswith("_chk")})
-            raise InputError("%s: `%s` is an indirect function: one of several implementations is picked at start" % (self.path, name),
+            raise InputError("%s: `%s` is an indirect function: one of several implementations is picked at start"
+                             % (self.path, name),
                              hint="probe an implementation: %s" % ", ".join(variants[:8]) if variants else
                              "its implementations have no names here; install the debug symbols")
         same = [f for f in found if (f.ifunc, f.default, f.bind) == (False, found[0].default, found[0].bind)]
         if len({f.offset for f in same}) > 1:
             raise InputError("%s: %d functions are called `%s`: at %s" % (
-                self.path, len(same), name, ", ".join("0x%x" % f.offset for f in same[:8])), hint="give the offset instead")
+                self.path, len(same), name, ", ".join("0x%x" % f.offset for f in same[:8])), hint="give the offset")
         return found[0].offset
 
     def names(self):
@@ -339,7 +343,8 @@ def _prefix_offsets(strings, prefix):
 
 
 def open_functions(path, debug=None):
-    """Functions of the file ``path``; ``debug``: path of its debug file or None.  Raises NotFoundError, InputError, FormatError."""
+    """Functions of the file ``path``; ``debug``: path of its debug file or None.  Raises NotFoundError, InputError,
+    FormatError."""
     elf = open_elf(path)
     try:
         return Functions(elf, open_elf(debug) if debug else None)

@@ -1,7 +1,8 @@
 """USDT probes (statically defined tracing): the notes that <sys/sdt.h> leaves in .note.stapsdt.
 
-Format: "User Space Probe Implementation" of the SystemTap wiki: note owner "stapsdt", type 3; three addresses (the probe's
-nop, the link-time address of .stapsdt.base, the semaphore or 0), then provider, name and arguments as NUL-terminated text.
+Format: "User Space Probe Implementation" of the SystemTap wiki: note owner "stapsdt", type 3; three addresses (the
+probe's nop, the link-time address of .stapsdt.base, the semaphore or 0), then provider, name and arguments, each ended
+by a NUL.
 """
 from __future__ import absolute_import
 
@@ -49,12 +50,13 @@ def read_usdt(elf):
             semaphore = (semaphore + moved) & mask if semaphore else 0
         pc_offset = elf.offset_of(pc, executable=True)
         if pc_offset is None:
-            raise FormatError("USDT probe %s at 0x%x lies outside the code" % (to_text(texts[1]), pc), elf.path, section.name)
+            text = "USDT probe %s at 0x%x lies outside the code" % (to_text(texts[1]), pc)
+            raise FormatError(text, elf.path, section.name)
         semaphore_offset = elf.offset_of(semaphore) if semaphore else 0
         if semaphore_offset is None:
             raise FormatError("semaphore 0x%x lies outside the data" % semaphore, elf.path, section.name)
-        found.append(Usdt(to_text(texts[0]), to_text(texts[1]), pc, base.addr if base else linked, semaphore, to_text(texts[2]),
-                          pc_offset, semaphore_offset))
+        found.append(Usdt(to_text(texts[0]), to_text(texts[1]), pc, base.addr if base else linked, semaphore,
+                          to_text(texts[2]), pc_offset, semaphore_offset))
     return found
 
 
@@ -66,5 +68,5 @@ def find_usdt(elf, provider, name):
         names = sorted({"%s:%s" % (p.provider, p.name) for p in probes})
         wanted = "%s:%s" % (provider or "*", name)
         raise NotFoundError("USDT probe", wanted, elf.path, near(wanted, names),
-                            hint="this file has: %s" % ", ".join(names[:12]) if names else "this file has no USDT probes")
+                            hint="there are: %s" % ", ".join(names[:12]) if names else "this file has no USDT probes")
     return found
