@@ -93,6 +93,7 @@ class BpfObject(object):
         self.links = []
         self._fds = []             # things to close, in the order made
         self._poller = None
+        self._kernel_btf = None
         self._plans = {}           # {map name: struct_ops.Plan}
         self.loaded = False
         where = self.spec.path or self.spec.name or "the object"
@@ -100,6 +101,27 @@ class BpfObject(object):
         self.programs = Named("program", self.spec.programs, where)
         self._where = where
         self._globals = None
+
+    def kernel_btf(self):
+        """KernelBtf of the target kernel; opened once, its memory given back by load() or close()."""
+        if self._kernel_btf is None:
+            from .kernel_btf import KernelBtf
+            self._kernel_btf = KernelBtf(self.kernel, self._btf)
+        return self._kernel_btf
+
+    def _drop_kernel_btf(self):
+        dropped, self._kernel_btf = self._kernel_btf, None
+        if dropped is not None:
+            dropped.close()
+
+    def function_args(self, name):
+        """Names of the arguments of kernel function ``name``, in order, by the kernel's BTF; None where it has no such function.
+
+        For programs that take an argument whose place changed from kernel to kernel.  LbcError where there is no BTF."""
+        from ..uapi.btf import BTF_KIND_FUNC
+        btf = self.kernel_btf().layout()
+        found = btf.find_one(name, BTF_KIND_FUNC)
+        return [param[0] for param in btf.type(btf.type(found).type).params] if found else None
 
     # -- loading ----------------------------------------------------------------------------------------------------
     def load(self, keep_going=False):
@@ -111,15 +133,13 @@ class BpfObject(object):
         if self.spec.byteorder != sys.byteorder:
             raise InputError("%s is %s-endian, this machine is not" % (self._where, self.spec.byteorder),
                              hint="compile with -target bpf%s" % ("el" if sys.byteorder == "little" else "eb"))
-        from .kernel_btf import KernelBtf
-        kernel_btf = KernelBtf(self.kernel, self._btf)
         try:
-            self._load(kernel_btf, keep_going)
+            self._load(self.kernel_btf(), keep_going)
         except BaseException:
             self.close()
             raise
         finally:
-            kernel_btf.close()
+            self._drop_kernel_btf()
         self.loaded = True
         return self
 
@@ -176,13 +196,15 @@ class BpfObject(object):
             if not table.autocreate:
                 continue
             fields = None
+            if table.kind in _DATA_KINDS and self.kernel.facts.get("global_data") is False:
+                continue  # before 5.2: an object may hold data that no program uses; programs.patch says so if one does
             try:
                 if name in self._plans:
                     table, fields = self._plans[name].spec, self._plans[name].fields
                 made = maps.create(self.kernel, table, spec.btf, btf_fd, pin_root=self.pin_root, fields=fields)
             except LbcError as error:
                 if table.kind in _DATA_KINDS and not features.have(self.kernel, "global_data"):
-                    continue  # before 5.2: an object may hold data that no program uses; patch() says so if one does
+                    continue
                 if not keep_going:
                     raise
                 self.failures["map", name] = error
@@ -310,6 +332,7 @@ class BpfObject(object):
     # -- the end ----------------------------------------------------------------------------------------------------
     def close(self):
         """Detach and close everything, last made first (idempotent)."""
+        self._drop_kernel_btf()
         self.links, self._poller = [], None
         while self._fds:
             thing = self._fds.pop()
