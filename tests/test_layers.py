@@ -48,7 +48,7 @@ WALLS = [
 ]
 
 # Each costs milliseconds and megabytes (SPEED: start-up is a hard goal), so it is imported where it is used.
-QUICK = {"__future__", "array", "binascii", "bisect", "ctypes", "errno", "fcntl", "itertools", "mmap", "operator", "os", "select", "signal", "stat", "struct",
+QUICK = {"__future__", "array", "binascii", "bisect", "ctypes", "errno", "fcntl", "gc", "itertools", "mmap", "operator", "os", "select", "signal", "stat", "struct",
          "sys", "time"}
 # Modules that are only loaded for what is slow anyway: a refused program, a USDT probe.
 OFF_PATH = ["bpf.verifier", "bpf.links.usdt_args"]
