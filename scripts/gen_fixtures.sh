@@ -2,6 +2,7 @@
 # Rebuilds tests/fixtures/bpf/*.bpf.o from their sources, with one pinned compiler, so that two machines make the same bytes.
 #   scripts/gen_fixtures.sh [NAME...]     build all (or those), in place
 #   scripts/gen_fixtures.sh --check       build into a temporary folder and compare with what is committed (for CI); exit 1 if they differ
+# Also makes tests/fixtures/btf/*.btf, raw BTF of the C files beside them, that stand for kernels.
 # A source may say in its first line `build: FLAG...`: flags for clang, or strip-btf, strip-btf-ext (sections taken out afterwards).
 set -eu
 export LC_ALL=C
@@ -29,9 +30,21 @@ build() { # source object
 	if [ ${#drop[@]} -gt 0 ]; then "$OBJCOPY" "${drop[@]}" "$2"; fi
 }
 
+raw_btf() { # source target
+	local object
+	object=$(mktemp)
+	"$CLANG" -target bpf -g -O2 -Wall -Werror -fno-ident -fdebug-compilation-dir=/ -ffile-prefix-map="$PWD"=. -c "$1" -o "$object"
+	"$OBJCOPY" --dump-section=.BTF="$2" "$object" "$object.out"
+	rm -f "$object" "$object.out"
+}
+
 if [ "${1:-}" = --check ]; then
 	temporary=$(mktemp -d); trap 'rm -rf "$temporary"' EXIT
 	bad=0
+	for source in ../btf/*.c; do
+		raw_btf "$source" "$temporary/btf"
+		cmp -s "$temporary/btf" "${source%.c}.btf" || { echo "gen_fixtures: ${source%.c}.btf is not what $source builds" >&2; bad=1; }
+	done
 	for source in *.bpf.c; do
 		object=${source%.c}.o
 		build "$source" "$temporary/$object"
@@ -48,4 +61,5 @@ if [ $# -gt 0 ]; then
 	for name; do build "$name.bpf.c" "$name.bpf.o"; done
 else
 	for source in *.bpf.c; do build "$source" "${source%.c}.o"; done
+	for source in ../btf/*.c; do raw_btf "$source" "${source%.c}.btf"; done
 fi

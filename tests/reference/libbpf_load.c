@@ -8,7 +8,8 @@
  *   {"object": path, "libbpf": "v1.1", "open": 0, "load": -22, "why": first warning,
  *    "programs": {name: {"section": s, "autoload": true, "load": 0, "insns": hex}}}
  * open, load: 0 or -errno.  A program's load: 0 if it was loaded with the whole object; when the object was refused, each program
- * is tried alone in a fresh copy (others switched off).  null: not loaded and not tried (autoload off, or it did not open).
+ * is tried alone in a fresh copy (others switched off), and "relocated" is false where CO-RE was what failed.
+ * null: not loaded and not tried (autoload off).
  *
  * Build: gcc -O1 -Wall -o libbpf_load libbpf_load.c -rdynamic -lbpf
  * The fakes work by interposition: libbpf calls bpf() through libc's syscall(), and finds ours first (hence -rdynamic).
@@ -107,16 +108,16 @@ static const char *redirect(const char *path)
 	return fake_btf && !strcmp(path, VMLINUX) ? fake_btf : path;
 }
 
-FILE *fopen(const char *path, const char *mode)
+FILE *fopen64(const char *path, const char *mode)
 {
 	static FILE *(*real)(const char *, const char *);
 
 	if (!real)
-		real = dlsym(RTLD_NEXT, "fopen");
+		real = dlsym(RTLD_NEXT, "fopen64");
 	return real(redirect(path), mode);
 }
 
-int open(const char *path, int flags, ...)
+int open64(const char *path, int flags, ...)
 {
 	static int (*real)(const char *, int, ...);
 	va_list list;
@@ -126,20 +127,25 @@ int open(const char *path, int flags, ...)
 	mode = va_arg(list, int);
 	va_end(list);
 	if (!real)
-		real = dlsym(RTLD_NEXT, "open");
+		real = dlsym(RTLD_NEXT, "open64");
 	return real(redirect(path), flags, mode);
 }
 
 /* ---- loading ------------------------------------------------------------------------------------------------------------------ */
 
 static char why[256];
+static bool relocation_failed;
 
 static int keep_first_warning(enum libbpf_print_level level, const char *format, va_list args)
 {
 	if (getenv("LBC_JUDGE_DEBUG"))
 		return vfprintf(stderr, format, args);
-	if (level == LIBBPF_WARN && !why[0])
-		vsnprintf(why, sizeof(why), format, args);
+	if (level == LIBBPF_WARN) {
+		if (strstr(format, "failed to perform CO-RE relocations"))
+			relocation_failed = true;
+		if (!why[0])
+			vsnprintf(why, sizeof(why), format, args);
+	}
 	return 0;
 }
 
@@ -156,6 +162,7 @@ static int load(struct bpf_object *object)
 {
 	int error;
 
+	relocation_failed = false;
 	while (seen_count)
 		free(seen[--seen_count].insns);
 	error = bpf_object__load(object);
@@ -250,6 +257,8 @@ static void judge(const char *path)
 				printf("0");
 			else
 				printf("%d", load_alone(path, name));
+			if (loaded)
+				printf(", \"relocated\": %s", relocation_failed ? "false" : "true");
 			if (fake_btf)
 				print_insns(name);
 			printf("}");

@@ -1,0 +1,188 @@
+"""The instructions of every fixture, linked and relocated by lbc, against those libbpf hands to BPF_PROG_LOAD: one by one.
+
+No kernel is asked: the judge answers libbpf's system calls itself.  Target BTFs: a small made-up kernel
+(tests/fixtures/btf), this machine's kernel where readable, and the lab's kernels where they were fetched.
+"""
+from __future__ import absolute_import
+
+import glob
+import os
+import struct
+
+import pytest
+
+from lbc.errors import FormatError, LbcError, RelocError
+
+from .. import corpus
+
+reader = pytest.importorskip("lbc.bpf.reader")
+linker = pytest.importorskip("lbc.bpf.linker")
+core_relo = pytest.importorskip("lbc.bpf.core_relo")
+
+INSN = struct.Struct("<BBhi")
+LD_IMM64, CALL = 0x18, 0x85
+MAP_FD, MAP_VALUE, BTF_ID = 1, 2, 3     # BPF_PSEUDO_* of ld_imm64 (linux/bpf.h)
+KFUNC_CALL = 2                          # BPF_PSEUDO_KFUNC_CALL
+
+# libbpf 1.x opens none of these; lbc does, on purpose.
+ACCEPTED_ON_PURPOSE = {
+    "map_legacy": "objects with a maps section are still around (bcc's libbpf-tools before 2020, surveys of old kernels)",
+    "code_big_endian": "reading and relocating is independent of the machine; only loading is refused",
+}
+
+_TARGETS = [("small kernel", os.path.join(corpus.BTF, "small_kernel.btf")), ("this kernel", corpus.KERNEL_BTF)]
+_TARGETS += [(os.path.basename(name), name) for name in sorted(glob.glob(os.path.join(corpus.LAB, "btf-*.raw")))]
+
+
+@pytest.fixture(scope="module")
+def judge():
+    judge = corpus.Judge()
+    yield judge
+    judge.close()
+
+
+def need(judge):
+    if judge.why_not:
+        pytest.skip(judge.why_not)
+
+
+def masked(insns, kernel_relocs=()):
+    """[(opcode, registers, offset, imm)] with what only a live kernel knows (fds, ids, addresses) put to "*".
+
+    ``kernel_relocs``: indexes of instructions whose whole immediate is the kernel's (addresses of ksyms, kfunc calls)."""
+    rows, index, insns = [], 0, bytes(insns)
+    while index * 8 < len(insns):
+        code, registers, offset, imm = INSN.unpack_from(insns, index * 8)
+        source = registers >> 4
+        if code == LD_IMM64:
+            upper = INSN.unpack_from(insns, index * 8 + 8)[3]
+            if index in kernel_relocs or source == BTF_ID:
+                rows.append((index, "ld_imm64 of the kernel", registers & 15))
+            elif source == MAP_FD:
+                rows.append((index, "ld_imm64 map", registers & 15))
+            elif source == MAP_VALUE:
+                rows.append((index, "ld_imm64 value", registers & 15, upper))
+            else:
+                rows.append((index, "ld_imm64", registers, imm, upper))
+            index += 2
+            continue
+        if code == CALL and (source == KFUNC_CALL or index in kernel_relocs):
+            rows.append((index, "kfunc"))
+        else:
+            rows.append((index, code, registers, offset, imm))
+        index += 1
+    return rows
+
+
+def linked(name, autoload, known={}):
+    """The fixture read and linked (kept: neither depends on the target)."""
+    if (name, autoload) not in known:
+        with open(corpus.path(name), "rb") as f:
+            spec = reader.read_object(f.read(), name)
+        if autoload is not None:
+            for program in spec.programs.values():
+                program.autoload = program.name == autoload
+        known[name, autoload] = linker.link(spec)
+    return known[name, autoload]
+
+
+def ours(name, target, autoload=None):
+    """{program: ProgramSpec} of the fixture against ``target``; ``autoload``: only that program."""
+    spec = core_relo.relocate(linked(name, autoload), [target])
+    return dict((key, program) for key, program in spec.programs.items() if program.autoload)
+
+
+def compare(name, row, target):
+    """[differences], count of programs compared."""
+    differences, count = [], 0
+    if row["open"]:
+        if name not in ACCEPTED_ON_PURPOSE:
+            try:
+                ours(name, target)
+                differences.append("%s: libbpf does not open it (%d), lbc does" % (name, row["open"]))
+            except FormatError:
+                count += 1
+        return differences, count
+    whole = None
+    if not row["load"]:
+        try:
+            whole = ours(name, target)
+        except LbcError as error:
+            return ["%s: libbpf loads it, lbc says: %s" % (name, error)], 0
+    for program, verdict in sorted(row["programs"].items()):
+        if not verdict["autoload"]:
+            continue
+        if "insns" not in verdict:
+            # not handed to the kernel: refused while relocating, or for want of an attach target, symbol, section
+            if not verdict["relocated"]:
+                try:
+                    ours(name, target, program)
+                    differences.append("%s, %s: libbpf cannot relocate it (%s), lbc does" % (name, program, row["why"].strip()))
+                except RelocError:
+                    count += 1
+            continue
+        try:
+            found = (whole or ours(name, target, program))[program]
+        except LbcError as error:
+            differences.append("%s, %s: libbpf relocates it, lbc says: %s" % (name, program, error))
+            continue
+        of_kernel = set(reloc.insn for reloc in found.relocs if reloc.kind in ("ksym", "kfunc"))
+        theirs = masked(bytes(bytearray.fromhex(verdict["insns"])), of_kernel)
+        mine = masked(found.insns, of_kernel)
+        count += 1
+        for left, right in zip(theirs, mine):
+            if left != right:
+                differences.append("%s, %s: instruction %d: libbpf %s, lbc %s" % (name, program, left[0], left[1:], right[1:]))
+                break
+        else:
+            if len(theirs) != len(mine):
+                differences.append("%s, %s: libbpf %d instructions, lbc %d" % (name, program, len(theirs), len(mine)))
+    return differences, count
+
+
+@pytest.mark.parametrize("newer", (False, True), ids=("system libbpf", "newer libbpf"))
+@pytest.mark.parametrize("label,path", _TARGETS, ids=[label for label, _ in _TARGETS])
+def test_instructions_equal_libbpf(judge, label, path, newer):
+    from lbc.btf.parse import open_btf
+    need(judge)
+    if not os.access(path, os.R_OK):
+        pytest.skip("%s is not readable" % path)
+    if newer and not judge.command(newer):
+        pytest.skip("the lab has no newer libbpf")
+    fixtures = corpus.names()
+    verdicts = judge.instructions(fixtures, path, newer)
+    target, differences, count = open_btf(path), [], 0
+    try:
+        for name in fixtures:
+            wrong, compared = compare(name, verdicts[name], target)
+            differences += wrong
+            count += compared
+    finally:
+        target.close()
+    assert not differences, "\n".join(differences)
+    assert count >= (150 if label == "small kernel" else 200)
+
+
+def test_masking_hides_only_what_the_kernel_knows():
+    plain = INSN.pack(0xb7, 1, 0, 5) + INSN.pack(0x95, 0, 0, 0)
+    other = INSN.pack(0xb7, 1, 0, 6) + INSN.pack(0x95, 0, 0, 0)
+    assert masked(plain) != masked(other)
+    wide = INSN.pack(LD_IMM64, 1 | MAP_VALUE << 4, 0, 7) + INSN.pack(0, 0, 0, 40)
+    assert masked(wide) == masked(INSN.pack(LD_IMM64, 1 | MAP_VALUE << 4, 0, 9) + INSN.pack(0, 0, 0, 40))
+    assert masked(wide) != masked(INSN.pack(LD_IMM64, 1 | MAP_VALUE << 4, 0, 7) + INSN.pack(0, 0, 0, 48))
+
+
+def test_every_fixture_has_its_source():
+    for name in corpus.names():
+        with open(corpus.path(name)[:-1] + "c") as f:
+            first = f.readline()
+        assert first.startswith("/* "), "%s: the first line says what the fixture shows" % name
+    assert len(corpus.names()) >= 50
+
+
+def test_fixtures_name_no_folder_of_a_machine():
+    for name in corpus.names():
+        with open(corpus.path(name), "rb") as f:
+            data = f.read()
+        for folder in (b"/home/", b"/root/", b"/usr/include", b"/tmp/", b"/work/"):
+            assert folder not in data, "%s names %s" % (name, folder)
