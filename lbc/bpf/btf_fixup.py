@@ -63,11 +63,11 @@ class ObjectBtf(object):
             number += 1
             offsets.append(at)
             name, info, _ = words(raw, at)
-            kind = info >> 24 & 0x1F
+            kind = info >> 24 & 0x7F
             if kind not in sizes:
                 raise self._bad("type %d has the unknown kind %d" % (number, kind), at)
             fixed, each = sizes[kind]
-            here, at = at, at + 12 + fixed + each * (info & 0xFFFF)
+            here, at = at, at + 12 + fixed + each * (info & 0xFFFFFF)
             if kind == _u.BTF_KIND_DATASEC:
                 self.datasecs.setdefault(self.string(name), here)
             elif kind == _u.BTF_KIND_VAR:
@@ -90,7 +90,7 @@ class ObjectBtf(object):
 
     def secinfos(self, at):
         """[(byte offset of the row, var id, offset, size)] of the DATASEC at byte ``at``."""
-        vlen = self._words.unpack_from(self.raw, at)[1] & 0xFFFF
+        vlen = self._words.unpack_from(self.raw, at)[1] & 0xFFFFFF
         return [(row,) + self._words.unpack_from(self.raw, row) for row in range(at + 12, at + 12 + 12 * vlen, 12)]
 
     def type_at(self, number):
@@ -99,7 +99,7 @@ class ObjectBtf(object):
             raise self._bad("type %d does not exist" % number)
         at = self.offsets[number - 1]
         name, info, _ = self._words.unpack_from(self.raw, at)
-        return info >> 24 & 0x1F, self.string(name), at
+        return info >> 24 & 0x7F, self.string(name), at
 
     def _put(self, at, value):
         self._u32.pack_into(self.raw, at, value & 0xFFFFFFFF)
@@ -141,7 +141,7 @@ class ObjectBtf(object):
             number, at = self.funcs.get(name, (0, 0))
             if number:
                 info = self._u32.unpack_from(self.raw, at + 4)[0]
-                if info & 0xFFFF == _u.BTF_FUNC_GLOBAL:
+                if info & 0xFFFFFF == _u.BTF_FUNC_GLOBAL:
                     self._put(at + 4, _u.BTF_KIND_FUNC << 24 | _u.BTF_FUNC_STATIC)
 
     # -- externs ---------------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class ObjectBtf(object):
             is_func = func_number is not None and (number is None or func_number < number)
             if is_func:
                 number, at = func_number, func_at
-                linkage, want = self._u32.unpack_from(self.raw, at + 4)[0] & 0xFFFF, _u.BTF_FUNC_EXTERN
+                linkage, want = self._u32.unpack_from(self.raw, at + 4)[0] & 0xFFFFFF, _u.BTF_FUNC_EXTERN
             elif number is not None:
                 linkage = self._u32.unpack_from(self.raw, at + 12)[0]
             if number is None or linkage != want:
@@ -192,7 +192,7 @@ class ObjectBtf(object):
             if not 0 < type_id <= len(self.offsets):
                 return 0
             info, target = self._words.unpack_from(self.raw, self.offsets[type_id - 1])[1:]
-            if info >> 24 & 0x1F not in (_u.BTF_KIND_TYPEDEF, _u.BTF_KIND_CONST, _u.BTF_KIND_VOLATILE,
+            if info >> 24 & 0x7F not in (_u.BTF_KIND_TYPEDEF, _u.BTF_KIND_CONST, _u.BTF_KIND_VOLATILE,
                                          _u.BTF_KIND_RESTRICT, _u.BTF_KIND_TYPE_TAG):
                 return type_id
             type_id = target
@@ -236,7 +236,7 @@ class ObjectBtf(object):
                 proto = self._u32.unpack_from(self.raw, at + 8)[0]
                 proto_kind, _, proto_at = self.type_at(proto)
                 if proto_kind == _u.BTF_KIND_FUNC_PROTO:
-                    vlen = self._u32.unpack_from(self.raw, proto_at + 4)[0] & 0xFFFF
+                    vlen = self._u32.unpack_from(self.raw, proto_at + 4)[0] & 0xFFFFFF
                     for row in range(proto_at + 12, proto_at + 12 + 8 * vlen, 8):
                         param_name, param_type = struct.unpack_from(self.order + "II", self.raw, row)
                         if param_type and not param_name:

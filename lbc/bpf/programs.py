@@ -145,6 +145,17 @@ def enable_stats(kernel):
 # -- patching ---------------------------------------------------------------------------------------------------------
 def patch(context, spec):
     """(instructions, fd_array or None): a copy of ``spec.insns`` with every relocation filled in."""
+    try:
+        return _patch(context, spec)
+    except _Retry:
+        return _patch(context, spec)
+
+
+class _Retry(Exception):
+    """Only now it turned out that the kernel has no global data."""
+
+
+def _patch(context, spec):
     insns, fd_array, unpack, pack = bytearray(spec.insns), None, _INSN.unpack_from, _INSN.pack_into
     symbols = context.symbols
     for reloc in spec.relocs:
@@ -152,9 +163,11 @@ def patch(context, spec):
         code, regs, offset, imm = unpack(insns, at)
         if kind == S.MAP or kind == S.MAP_VALUE:
             table = context.maps.get(reloc.name)
+            if kind == S.MAP_VALUE and context.kernel.facts.get("global_data") is False:
+                _without_global_data(context, spec, insns, reloc)
+                continue
             if table is None:
-                raise LbcError("program `%s` uses map `%s`, which was not created" % (spec.name, reloc.name),
-                               hint="autocreate is off for it, or this kernel lacks its type")
+                raise _no_map(context, spec, reloc)
             fd = table.fd
             if kind == S.MAP:
                 pack(insns, at, code, regs & 15 | U.BPF_PSEUDO_MAP_FD << 4, 0, fd)
@@ -189,6 +202,25 @@ def patch(context, spec):
         elif kind == S.KCONFIG:
             raise LbcError("program `%s`, instruction %d: extern `%s` was not linked to the .kconfig map" % (spec.name, reloc.insn, reloc.name))
     return insns, fd_array
+
+
+def _without_global_data(context, spec, insns, reloc):
+    """Before 5.2: constants become immediates, variables cannot be."""
+    table = context.spec.maps[reloc.name]
+    if table.kind in ("rodata", "kconfig"):
+        from . import const_data
+        if const_data.inline(insns, reloc.insn, table.data, reloc.offset):
+            return
+    raise NotSupported("global variables in BPF programs, and program `%s` needs one of `%s`" % (spec.name, reloc.name), "5.2",
+                       hint="constants that are only read (const volatile) work on older kernels, variables and texts do not")
+
+
+def _no_map(context, spec, reloc):
+    table = context.spec.maps.get(reloc.name)
+    if table is not None and table.data is not None and not features.have(context.kernel, "global_data"):
+        return _Retry()
+    return LbcError("program `%s` uses map `%s`, which was not created" % (spec.name, reloc.name),
+                    hint="autocreate is off for it, or this kernel lacks its type")
 
 
 def _signed(value):
@@ -295,7 +327,7 @@ def load(context, spec):
               "prog_flags": spec.flags, "attach_btf_id": btf_id, "attach_btf_obj_fd": attach_fd}
     fields["expected_attach_type"] = context.targets[spec.name][2] if spec.name in context.targets else spec.attach_type
     if spec.type == U.BPF_PROG_TYPE_KPROBE and facts.get("kern_version_free") is not True:
-        fields["kern_version"] = context.spec.version if context.spec.version not in (0, 0xfffffffe) else features.version_code(kernel)
+        fields["kern_version"] = features.version_code(kernel)  # the object's own "version" would only ever be wrong
     if facts.get("prog_name") is not False:
         fields["prog_name"] = clean_name(spec.name)
     if facts.get("exp_attach_type") is False and _optional_attach_type(spec):
@@ -384,6 +416,9 @@ def _adapt(context, spec, fields):
         for name in list(fields):
             if name == "prog_btf_fd" or name.startswith(("func_info", "line_info")):
                 del fields[name]
+    if any(reloc.kind == S.MAP_VALUE for reloc in spec.relocs) and not features.have(kernel, "global_data"):
+        fields["insns"] = patch(context, spec)[0]
+        changed = True
     insns = fields["insns"]
     if _uses_probe_read(insns) and not features.have(kernel, "probe_read_kernel"):
         changed = _probe_read_before_55(insns) or changed

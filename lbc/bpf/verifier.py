@@ -153,7 +153,9 @@ def _rewrite(kernel, spec, log, number, externs):
         count = len(spec.insns) // 8
         if count > U.BPF_MAXINSNS:
             return ("%d instructions, and this kernel takes 4096" % count, "1 million are allowed as root since 5.2")
-        return "too large for this kernel", None
+        if spec.attach_type and not features.have(kernel, "exp_attach_type"):
+            return "this kernel knows no attach types (upstream since 4.17), and section `%s` needs one" % spec.section, None
+        return "too large, or it asks for something that is newer than this kernel", None
     if number == errno.EINVAL and not last:
         return _silent(kernel, spec)
     if number in (ENOTSUPP, errno.EOPNOTSUPP) and not last:
@@ -174,6 +176,10 @@ _HINTS = (
      "check the offset and the length against the bounds just before the access"),
     (r"back-edge", "this kernel has no loops in BPF (upstream since 5.3): unroll with #pragma unroll"),
     (r"(?:BPF program is too large|sequence of \d+ jumps is too complex)", "split the program by tail calls, or use bpf_loop (5.17)"),
+    (r"unrecognized bpf_ld_imm64 insn", "global variables came with 5.2, callbacks with 5.13, typed kernel symbols with 5.10"),
+    (r"BPF_JMP uses unknown opcode|unknown opcode", "compiled for a newer instruction set: jumps on less-than came with 4.14 (-mcpu=v2), "
+     "32-bit jumps with 5.1 (v3); recompile with -mcpu=v1"),
+    (r"BPF_CALL uses reserved fields", "calls between functions came with 4.16, of kernel functions with 5.13: mark functions __always_inline"),
     (r"cannot call GPL", "add: char LICENSE[] SEC(\"license\") = \"GPL\";"),
     (r"combined stack size|stack depth|invalid (?:indirect )?(?:read|write|access).* stack",
      "the stack holds 512 bytes, all initialised before they are read: put more into a per-CPU array"),
