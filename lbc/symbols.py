@@ -251,8 +251,8 @@ class UserSymbols(object):
         return None
 
     def _vdso(self, process, mapping):
-        """The vDSO is no file: read from the process's memory, shared by the build-id."""
-        key = "[vdso]", process.started, process.pid
+        """The vDSO is no file: read from the memory of one process.  All have the same, but for 32-bit and 64-bit ones."""
+        key = "[vdso]", mapping.end - mapping.start, mapping.start >> 32 > 0
         if key not in self._files:
             self._make_room()
             self._files[key] = None

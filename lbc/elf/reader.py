@@ -326,13 +326,19 @@ class Elf(object):
         """[Note] of a SHT_NOTE Section; None: of all note sections, or of the PT_NOTE segments when there are none."""
         if section is not None:
             return self._parse_notes(self.data(section), section.align, section.name)
-        result = []
+        result, left = [], 2 * self._size  # headers of a hostile file may all claim the same bytes
         for section in self.sections:
             if section.type == c.SHT_NOTE:
+                left -= section.size
+                if left < 0:
+                    raise FormatError("note sections overlap", self.path, section.name)
                 result += self._parse_notes(self.data(section), section.align, section.name)
         if not result:
             for segment in self.segments:
                 if segment.type == c.PT_NOTE:
+                    left -= segment.filesz
+                    if left < 0:
+                        raise FormatError("note segments overlap", self.path)
                     raw = self.file_bytes(segment.offset, segment.filesz)
                     result += self._parse_notes(raw, segment.align, "PT_NOTE")
         return result

@@ -93,8 +93,11 @@ class SymbolTable(object):
             if section.type == c.SHT_GNU_versym and section.link == self.section.index:
                 raw = elf.data(section)
                 numbers = self._native(array("H", raw[:len(raw) & ~1]))
-            elif section.type == c.SHT_GNU_verdef and self.section.type == c.SHT_DYNSYM:
+                break
+        for section in elf.sections:
+            if section.type == c.SHT_GNU_verdef and self.section.type == c.SHT_DYNSYM:
                 self._read_definitions(section, names)
+                break
         return numbers, names
 
     def _read_definitions(self, section, names):
@@ -134,7 +137,8 @@ class Functions(object):
 
     @staticmethod
     def _tables_of(elf, types):
-        return [SymbolTable(elf, s) for s in elf.sections if s.type in types and s.size]
+        sections = [s for s in elf.sections if s.type in types and s.size]
+        return [SymbolTable(elf, s) for s in sections[:1]]  # gABI: one of each; more would only be a way to cost time
 
     def _open_mini(self):
         section = self.elf.section(".gnu_debugdata")
