@@ -107,7 +107,7 @@ class Fake(object):
     def __init__(self, fields=None):
         self.fields = dict(fields or {})
         self.fds = set()
-        self.id = 0
+        self.id = self.charge = 0
 
     def __repr__(self):
         return "%s(%s)" % (type(self).__name__, self.fields)
@@ -164,7 +164,7 @@ class OldKernel(Kernel):
         self.version = tuple(version[:2])
         self.through, self.cpus, self.root = through, cpus, root
         self.memlock = memlock if self.version < (5, 11) else None
-        self.locked = 0
+        self.locked = self._charged = 0
         self.fds, self.next_fd, self.next_id = {}, 5000, 1
         self.maps, self.progs, self.btfs, self.links, self.perf = [], [], [], [], []
         self.calls, self.refuse, self.pins, self.bad_closes = [], [], {}, []
@@ -290,6 +290,8 @@ class OldKernel(Kernel):
             thing.id = self.next_id
             self.next_id += 1
             where.append(thing)
+            thing.charge, self._charged = self._charged, 0
+            self.locked += thing.charge
         self.next_fd += 1
         self.fds[self.next_fd] = thing
         thing.fds.add(self.next_fd)
@@ -301,7 +303,11 @@ class OldKernel(Kernel):
 
     def close(self, fd):
         if fd in self.fds:
-            self.fds.pop(fd).fds.discard(fd)
+            thing = self.fds.pop(fd)
+            thing.fds.discard(fd)
+            if not thing.fds:
+                self.locked -= thing.charge
+                thing.charge = 0
         elif self.through:
             Kernel.close(self, fd)
         else:
@@ -366,7 +372,7 @@ class OldKernel(Kernel):
         if self.memlock is not None:
             if self.locked + amount > self.memlock:
                 self._fail(call, errno.EPERM)
-            self.locked += amount
+            self._charged = amount
 
     # -- maps -------------------------------------------------------------------------------------------------------
     def _check_map_create(self, attr, call):

@@ -132,10 +132,22 @@ def _global_data(kernel, fd):
     return try_program(kernel, body)[0]
 
 
+def _load(kernel, prog_type, attach_type=0):
+    """fd of a program that returns 0.  Raises KernelError."""
+    fields = {"prog_type": prog_type, "insn_cnt": 2, "insns": bytearray(RETURN_0), "license": b"GPL\0", "expected_attach_type": attach_type}
+    if prog_type == U.BPF_PROG_TYPE_KPROBE:
+        fields["kern_version"] = version_code(kernel)
+    try:
+        return kernel.bpf(U.BPF_PROG_LOAD, fields)
+    except KernelError as error:
+        if not loses_memlock(kernel, error):
+            raise
+    return kernel.bpf(U.BPF_PROG_LOAD, fields)
+
+
 def _bind_map(kernel, fd):
     try:
-        prog = kernel.bpf(U.BPF_PROG_LOAD, {"prog_type": U.BPF_PROG_TYPE_SOCKET_FILTER, "insn_cnt": 2, "insns": bytearray(RETURN_0),
-                                            "license": b"GPL\0"})
+        prog = _load(kernel, U.BPF_PROG_TYPE_SOCKET_FILTER)
     except KernelError:
         return None
     try:
@@ -149,17 +161,11 @@ def _batch(kernel, fd):
     return _command(U.BPF_MAP_LOOKUP_BATCH, **{"batch.map_fd": 0x7fffffff, "batch.count": 1})(kernel)
 
 
-def _perf_link(kernel):
-    """EBADF for a bad program fd comes after the attach type was known (kernel/bpf/syscall.c link_create)."""
-    return _link(U.BPF_PERF_EVENT, U.BPF_PROG_TYPE_TRACEPOINT)(kernel)
-
-
 def _link(attach_type, prog_type, expected=0, **fields):
     """A link of a real program to a target that cannot be: EINVAL says that the kernel does not know the attach type."""
     def probe(kernel):
         try:
-            prog = kernel.bpf(U.BPF_PROG_LOAD, {"prog_type": prog_type, "insn_cnt": 2, "insns": bytearray(RETURN_0), "license": b"GPL\0",
-                                                "expected_attach_type": expected})
+            prog = _load(kernel, prog_type, expected)
         except KernelError as error:
             return None if error.errno in _UNKNOWN else False
         try:
@@ -238,7 +244,7 @@ _ROWS = [
     ("memcg_account", "accounting of maps by memory cgroup", "5.11", _memcg),
     ("batch", "batch operations on maps", "5.6", _with_map(_batch)),
     ("bpf_link", "BPF links", "5.7", _command(U.BPF_LINK_CREATE, **{"link_create.prog_fd": 0x7fffffff, "link_create.target_fd": 1})),
-    ("perf_link", "BPF links of perf events", "5.15", _perf_link),
+    ("perf_link", "BPF links of perf events", "5.15", _link(U.BPF_PERF_EVENT, U.BPF_PROG_TYPE_TRACEPOINT)),
     ("bpf_cookie", "attach cookies", "5.15", _helper(174, _K)),
     ("kprobe_multi", "kprobe.multi links", "5.18",
      _link(U.BPF_TRACE_KPROBE_MULTI, _K, U.BPF_TRACE_KPROBE_MULTI, **{"link_create.kprobe_multi.cnt": 1,
