@@ -1,0 +1,211 @@
+"""Every fixture object on the running kernel: lbc and libbpf load the same ones, and within a refused object the same programs.
+
+Judges: libbpf 1.1 of this machine behind tests/reference/libbpf_load.c, the lab's newer libbpf behind the same program
+where it was fetched, and `bpftool prog loadall` by its exit status.  All objects of one judge run in one process.
+"""
+from __future__ import absolute_import
+
+import errno
+import glob
+import os
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+from lbc import host
+from lbc.bpf.object import BpfObject
+from lbc.errors import KernelError, LbcError
+
+from .. import corpus
+from . import LAB, bpffs
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout_s(900)]
+
+# Where lbc decides other than a judge, on purpose.  {fixture: why}
+LBC_LOADS = {
+    "map_legacy": "`maps` sections were the only form before 2019; libbpf dropped them in 1.0, bcc-era objects still have them",
+}
+# The system's libbpf 1.1 is older than these; the newer one is their judge.  {fixture: section and the libbpf that brought it}
+NEWER_SECTIONS = {
+    "sec_cgroup_unix": "cgroup/*_unix, 1.3",
+    "sec_kprobe_session": "kprobe.session, 1.5",
+    "sec_netfilter": "netfilter, 1.2",
+    "sec_netkit": "netkit/*, 1.3",
+    "sec_struct_ops_link": ".struct_ops.link, 1.2",
+    "sec_tcx": "tcx/* and tc/*, 1.3",
+    "sec_uprobe_multi": "uprobe.multi, 1.3",
+    "sec_uprobe_multi_sleepable": "uprobe.multi.s, 1.3",
+    "object_program_in_text": "a lone function in .text is no program, 1.3",
+}
+# bpftool 7.1 carries the libbpf of the kernel's tree, a little older than 1.1.2, and pins what it loaded.
+# {fixture: (bpftool loads it, why it differs from the judge)}
+BPFTOOL_DIFFERS = {
+    "sec_optional": (False, "nothing to pin for the program behind '?'"),
+    "data_custom_bss": (False, "does not know .bss.NAME"),
+    "object_program_in_text": (True, "a lone function in .text is no program to it"),
+}
+
+
+@pytest.fixture(scope="module")
+def judge():
+    judge = corpus.Judge()
+    yield judge
+    judge.close()
+
+
+@pytest.fixture(scope="module")
+def world():
+    """What the fixtures need of the machine; only the lab's guests, which are thrown away afterwards, are changed."""
+    if LAB:
+        release = host.release()
+        target = "/boot/config-" + release
+        for config in glob.glob(os.path.join(corpus.LAB, "*", "boot", "config-" + release)):
+            if not os.path.exists(target):
+                shutil.copy(config, target)  # kconfig externs are read from there
+        with open(os.devnull, "w") as null:
+            subprocess.call(["modprobe", "nf_conntrack"], stdout=null, stderr=null)  # kfunc_module wants its BTF
+
+
+@pytest.fixture(scope="module")
+def verdicts(judge, world):
+    """run(newer) -> {fixture: the judge's row}, each judge asked once."""
+    known = {}
+
+    def run(newer=False):
+        if judge.why_not:
+            pytest.skip(judge.why_not)
+        if newer not in known:
+            if newer and not judge.command(newer):
+                pytest.skip("the lab has no newer libbpf")
+            root = tempfile.mkdtemp(prefix="lbc-judge-", dir=bpffs())
+            try:
+                known[newer] = judge.run(corpus.names(), newer, ["--pin-root", root])
+            finally:
+                shutil.rmtree(root)
+        return known[newer]
+    return run
+
+
+def load(name, pin_root, only=None):
+    """None, or the LbcError with which lbc refuses the fixture (``only``: all its other programs switched off)."""
+    try:
+        with BpfObject(corpus.path(name), pin_root=pin_root) as obj:
+            if only is not None:
+                for program in obj.spec.programs.values():
+                    program.autoload = program.name == only
+            obj.load()
+    except LbcError as error:
+        return error
+    return None
+
+
+@pytest.fixture(scope="module")
+def ours(world):
+    """{(fixture, None or a program): error or None}, filled when asked for."""
+    known = {}
+    root = tempfile.mkdtemp(prefix="lbc-corpus-", dir=bpffs())
+
+    def ask(name, only=None):
+        if (name, only) not in known:
+            known[name, only] = load(name, root, only)
+            for pin in os.listdir(root):
+                os.unlink(os.path.join(root, pin))
+        return known[name, only]
+    yield ask
+    shutil.rmtree(root)
+
+
+def said(error):
+    return "loads" if error is None else "refuses (%s)" % str(error).split("\n")[0][:200]
+
+
+def differences(rows, ours, expected_differences):
+    """Texts: every object, and every program of objects that libbpf refuses, with other verdicts."""
+    found = []
+    for name, row in sorted(rows.items()):
+        if name in expected_differences:
+            continue
+        loads = not row["open"] and not row["load"]
+        error = ours(name)
+        if loads != (error is None):
+            found.append("%s: libbpf %s%s, lbc %s" % (
+                name, "loads" if loads else "refuses (%s)" % row["why"].strip(), " on opening" if row["open"] else "", said(error)))
+        if loads or row["open"]:
+            continue
+        for program, verdict in sorted(row["programs"].items()):
+            if not verdict["autoload"]:
+                continue
+            error = ours(name, program)
+            if (verdict["load"] == 0) != (error is None):
+                found.append("%s, %s alone: libbpf %s, lbc %s" % (name, program, "loads" if not verdict["load"] else
+                                                                "refuses (errno %d)" % -verdict["load"], said(error)))
+    return found
+
+
+def test_objects_load_or_fail_as_libbpf_says(verdicts, ours):
+    rows = verdicts()
+    expected = dict(LBC_LOADS, **NEWER_SECTIONS)
+    found = differences(rows, ours, expected)
+    assert not found, "\n".join(found)
+    assert len(rows) > 150 and sum(1 for row in rows.values() if row["load"] == 0) > 60  # the judge did judge
+
+
+def test_objects_load_or_fail_as_newer_libbpf_says(verdicts, ours):
+    found = differences(verdicts(newer=True), ours, LBC_LOADS)
+    assert not found, "\n".join(found)
+
+
+def test_deliberate_differences_are_still_differences(verdicts, ours):
+    """A row of the tables above that no longer differs is to be taken out."""
+    rows = verdicts()
+    for name in LBC_LOADS:
+        assert rows[name]["open"], "%s: libbpf takes it now" % name
+        assert ours(name) is None, "%s: lbc refuses it: %s" % (name, ours(name))
+    for name in NEWER_SECTIONS:
+        assert rows[name]["load"], "%s: the system's libbpf takes it now" % name
+
+
+def test_refusals_of_the_kernel_have_libbpfs_errno(verdicts, ours):
+    """Programs the verifier refused: the same error number, so they were refused for the same reason."""
+    found, compared = [], 0
+    for name, row in sorted(verdicts().items()):
+        if name in LBC_LOADS or name in NEWER_SECTIONS or row["open"] or not row["load"]:
+            continue
+        for program, verdict in sorted(row["programs"].items()):
+            error = ours(name, program) if verdict["autoload"] else None
+            if isinstance(error, KernelError) and error.errno and error.call and "PROG_LOAD" in error.call and verdict["load"]:
+                compared += 1
+                if error.errno != -verdict["load"]:
+                    found.append("%s, %s: libbpf %s, lbc %s (%s)" % (name, program, errno.errorcode.get(-verdict["load"],
+                                 verdict["load"]), errno.errorcode.get(error.errno, error.errno), said(error)))
+    assert not found, "\n".join(found)
+    assert compared >= 15
+
+
+BPFTOOL = """cd "$1"
+for object in *.bpf.o; do
+    if bpftool prog loadall "$object" "$2/${object%%.*}" >/dev/null 2>&1; then echo "$object 0"; else echo "$object 1"; fi
+    rm -rf "$2/${object%%.*}" "$2/../lbc_corpus_pinned"
+done"""
+
+
+def test_bpftool_loadall_agrees_with_the_judge(verdicts):
+    """The judge is a program of this project: hold it against the command everybody has."""
+    if subprocess.call("command -v bpftool >/dev/null", shell=True):
+        pytest.skip("no bpftool")
+    root = tempfile.mkdtemp(prefix="lbc-bpftool-", dir=bpffs())
+    try:
+        output = subprocess.check_output(["sh", "-c", BPFTOOL, "sh", corpus.BPF, root]).decode("ascii")
+    finally:
+        shutil.rmtree(root)
+    statuses = dict((line.split()[0][:-6], int(line.split()[1])) for line in output.splitlines())
+    found = []
+    for name, row in sorted(verdicts().items()):
+        loads = not row["open"] and not row["load"]
+        if name in BPFTOOL_DIFFERS:
+            loads = BPFTOOL_DIFFERS[name][0]
+        if loads != (statuses[name] == 0):
+            found.append("%s: bpftool exits %d, the judge says %s" % (name, statuses[name], "loads" if loads else "refused"))
+    assert not found, "\n".join(found)
