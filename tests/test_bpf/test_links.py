@@ -1,0 +1,383 @@
+"""Which way an attachment takes on which kernel, and that nothing is left: on the kernel of tests/oldkernel.py."""
+from __future__ import absolute_import
+
+import errno
+import os
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from lbc.bpf.links import attach, can_attach, kfunc, perf, residue, tracefs, tracing
+from lbc.errors import InputError, KernelError, NotFoundError, NotSupported, PrivilegeError
+from lbc.uapi import bpf as U
+from tests import linkskit
+from tests.oldkernel import OldKernel, TRACEFS
+
+EXIT = linkskit.insn(0xb7) + linkskit.insn(0x95)
+
+
+def program(kernel, section, **fields):
+    if kernel.version < (4, 17):
+        fields["expected_attach_type"] = 0
+    if kernel.version < (5, 0):
+        fields["kern_version"] = kernel.version[0] << 16 | kernel.version[1] << 8
+    return linkskit.Program(section, EXIT, kernel, **fields)
+
+
+def clean(kernel, prog):
+    prog.close()
+    assert not kernel.open_fds()
+    assert not kernel.events
+    assert not kernel.bad_closes
+
+
+@pytest.mark.parametrize("version, options, expected", [
+    ((4, 9), {}, "tracefs event"), ((4, 14), {}, "tracefs event"), ((4, 17), {}, "perf ioctl"), ((5, 10), {}, "perf ioctl"),
+    ((5, 15), {}, "perf link"), ((6, 12), {}, "perf link"), ((6, 12), {"way": "perf"}, "perf ioctl"),
+    ((6, 12), {"way": "tracefs"}, "tracefs event"), ((6, 12), {"maxactive": 8}, "tracefs event")])
+@pytest.mark.parametrize("section", ["kprobe/vfs_read", "kretprobe/vfs_read"])
+def test_kprobe_ways(version, options, expected, section):
+    kernel = OldKernel(version)
+    prog = program(kernel, section)
+    link = attach(kernel, prog, **options)
+    assert expected in link.detail
+    assert ("perf link" in link.detail) == link.is_bpf_link
+    assert kernel.perf[-1].prog is kernel.progs[0]
+    if "tracefs" in expected:
+        (name, line), = kernel.events.items()
+        assert name.startswith(residue.tag() + "/") and len(name.split("/")[1]) <= 63
+        kind = ("r8" if options.get("maxactive") else "r") if "kret" in section else ("p8" if options.get("maxactive") else "p")
+        assert line.split(":")[0] == (kind if "kret" in section else "p")
+        assert line.split(" ")[1] == "vfs_read"
+    else:
+        assert not kernel.events
+        assert struct.unpack_from("=Q", kernel.perf[-1].attr, 8)[0] == ("kret" in section)  # config bit 0: retprobe
+    link.close()
+    link.close()
+    clean(kernel, prog)
+
+
+def test_kprobe_without_pmu_and_tracefs():
+    kernel = OldKernel((5, 4), pmu=False, tracefs=False)
+    prog = program(kernel, "kprobe/vfs_read")
+    with pytest.raises(NotSupported):
+        attach(kernel, prog)
+    clean(kernel, prog)
+
+
+def test_kprobe_offset_and_cookie():
+    kernel = OldKernel((5, 15))
+    prog = program(kernel, "kprobe/vfs_read+0x10")
+    with attach(kernel, prog, cookie=7) as link:
+        assert struct.unpack_from("=Q", kernel.perf[-1].attr, 64)[0] == 0x10
+        assert kernel.links[-1].fields["link_create.perf_event.bpf_cookie"] == 7
+        assert link.fd is not None
+    clean(kernel, prog)
+    kernel = OldKernel((5, 10))
+    prog = program(kernel, "kprobe/vfs_read")
+    with pytest.raises(NotSupported) as caught:
+        attach(kernel, prog, cookie=7)
+    assert "5.15" in str(caught.value)
+    clean(kernel, prog)
+
+
+@pytest.mark.parametrize("version", [(4, 9), (4, 19), (6, 1), (6, 12)])
+def test_missing_function(version):
+    kernel = OldKernel(version)
+    prog = program(kernel, "kprobe/vfs_raed")
+    with pytest.raises(NotFoundError) as caught:
+        attach(kernel, prog)
+    assert "vfs_read" in caught.value.near
+    clean(kernel, prog)
+
+
+@pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.EINVAL])
+def test_duplicate_function_is_explained(number):
+    kernel = OldKernel((6, 12))
+    kernel.files["/proc/kallsyms"] += b"ffffffff81400000 t twin\nffffffff81500000 t twin\n"
+
+    def refuse(*args, **kwargs):
+        kernel._fail("perf_event_open", number)
+    kernel.perf_event_open = refuse
+    prog = program(kernel, "kprobe/twin")
+    with pytest.raises(KernelError) as caught:
+        attach(kernel, prog)
+    assert "2 functions" in str(caught.value) and "0xffffffff81500000" in str(caught.value)
+    clean(kernel, prog)
+
+
+def test_notrace_and_boundary_are_explained():
+    kernel = OldKernel((6, 1))
+    kernel.files["/proc/kallsyms"] += b"ffffffff81400000 t hidden\n"
+    error = KernelError("x", "perf_event_open", errno.EINVAL)
+    assert "notrace" in str(kfunc.explain(kernel, error, "hidden", 0, "kprobe"))
+    error = KernelError("x", "perf_event_open", errno.EILSEQ)
+    assert "start of an instruction" in str(kfunc.explain(kernel, error, "vfs_read", 1, "kprobe"))
+    error = KernelError("x", "perf_event_open", errno.EPERM)
+    assert isinstance(kfunc.explain(kernel, error, "vfs_read", 1, "kprobe"), PrivilegeError)
+    kernel.files["/proc/kallsyms"] += b"ffffffff81400000 t gone.isra.0\n"
+    error = KernelError("x", "perf_event_open", errno.EINVAL)
+    assert kfunc.explain(kernel, error, "gone", 0, "kprobe").near[0] == "gone.isra.0"
+
+
+def test_old_pmu_refuses_a_dot_tracefs_takes_it():
+    kernel = OldKernel((4, 19))
+    kernel.files["/proc/kallsyms"] += b"ffffffff81400000 t gone.isra.0\n"
+    real = kernel.perf_event_open
+
+    def refuse(attr, *args, **kwargs):
+        if struct.unpack_from("=I", attr)[0] == 6:
+            kernel._fail("perf_event_open", errno.EINVAL)
+        return real(attr, *args, **kwargs)
+    kernel.perf_event_open = refuse
+    prog = program(kernel, "kprobe/gone.isra.0")
+    with attach(kernel, prog):
+        name, = kernel.events
+        assert "." not in name
+    clean(kernel, prog)
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("vfs_read", ("vfs_read", 0)), ("vfs_read+0x10", ("vfs_read", 16)), ("mod:func+8", ("mod:func", 8)), (0xffff, (0xffff, 0)),
+    ("0xffffffff81000000", (0xffffffff81000000, 0))])
+def test_parse_target(text, expected):
+    assert kfunc.parse_target(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "vfs_read+x", "+8"])
+def test_parse_target_refuses(text):
+    with pytest.raises(InputError):
+        kfunc.parse_target(text)
+
+
+@pytest.mark.parametrize("version, function", [((4, 14), b"sys_openat"), ((4, 19), b"__x64_sys_openat"), ((6, 12), b"__x64_sys_openat")])
+def test_ksyscall(version, function):
+    kernel = OldKernel(version)
+    prog = program(kernel, "ksyscall/openat")
+    with attach(kernel, prog) as link:
+        assert " %s" % function.decode() in link.detail or function.decode() in list(kernel.events.values())[0]
+    clean(kernel, prog)
+    prog = program(kernel, "ksyscall/opnat")
+    with pytest.raises(NotFoundError) as caught:
+        attach(kernel, prog)
+    assert caught.value.near == ["openat"]
+    clean(kernel, prog)
+
+
+@pytest.mark.parametrize("version, detail", [((4, 9), "perf ioctl"), ((5, 15), "perf link")])
+def test_tracepoint(version, detail):
+    kernel = OldKernel(version)
+    prog = program(kernel, "tracepoint/sched/sched_switch")
+    with attach(kernel, prog) as link:
+        assert link.detail.endswith(detail)
+        assert struct.unpack_from("=IIQ", kernel.perf[-1].attr)[::2] == (2, 300)
+    clean(kernel, prog)
+    prog = program(kernel, "tp/sched/sched_swich")
+    with pytest.raises(NotFoundError) as caught:
+        attach(kernel, prog)
+    assert caught.value.near[0] == "sched/sched_switch"
+    clean(kernel, prog)
+    prog = program(kernel, "tp/sched")
+    with pytest.raises(InputError):
+        attach(kernel, prog)
+    clean(kernel, prog)
+
+
+def test_one_program_per_event_before_4_15():
+    kernel = OldKernel((4, 14))
+    real = kernel.ioctl
+
+    def refuse(fd, request, arg=0):
+        if request & 0xffff == 0x2408:
+            kernel._fail("ioctl", errno.EEXIST)
+        return real(fd, request, arg)
+    kernel.ioctl = refuse
+    prog = program(kernel, "tracepoint/sched/sched_switch")
+    with pytest.raises(KernelError) as caught:
+        attach(kernel, prog)
+    assert "4.15" in str(caught.value)
+    clean(kernel, prog)
+
+
+def test_kprobe_multi_one_by_one():
+    kernel = OldKernel((5, 10))
+    prog = program(kernel, "kprobe.multi/vfs_*")
+    with attach(kernel, prog) as link:
+        assert len(link.links) == 3 and "3 single kprobes" in link.detail
+        assert len(kernel.perf) == 3
+    clean(kernel, prog)
+
+
+def test_kprobe_session_has_no_fallback():
+    kernel = OldKernel((5, 10))
+    prog = program(kernel, "kprobe.session/vfs_read")
+    with pytest.raises(NotSupported):
+        attach(kernel, prog)
+    clean(kernel, prog)
+
+
+def test_multi_skips_what_cannot_be_probed_and_cleans_up_on_failure():
+    kernel = OldKernel((5, 10))
+    real, seen = kernel.perf_event_open, []
+
+    def refuse(attr, *args, **kwargs):
+        seen.append(1)
+        if len(seen) == 2:
+            kernel._fail("perf_event_open", seen_errno[0])
+        return real(attr, *args, **kwargs)
+    kernel.perf_event_open = refuse
+    prog = program(kernel, "kprobe.multi/vfs_*")
+    seen_errno = [errno.EILSEQ]
+    with attach(kernel, prog) as link:
+        assert len(link.links) == 2 and "1 left out" in link.detail
+    del seen[:]
+    seen_errno[0] = errno.EPERM
+    with pytest.raises(PrivilegeError):
+        attach(kernel, prog)
+    clean(kernel, prog)
+
+
+@pytest.mark.parametrize("version, kind", [((5, 10), "BPF_PROG_ATTACH"), ((4, 10), "BPF_PROG_ATTACH")])
+def test_cgroup_command(version, kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(residue, "RUN_DIR", str(tmp_path / "run"))
+    kernel = OldKernel(version)
+    prog = program(kernel, "cgroup_skb/egress")
+    link = attach(kernel, prog, 77, flags="none")
+    assert kind in link.detail
+    assert [row[1:] for row in kernel.attached] == [(77, U.BPF_CGROUP_INET_EGRESS)]
+    journal = tmp_path / "run" / residue.tag()
+    assert journal.read_text().startswith("cgroup 1 ")
+    link.close()
+    assert not kernel.attached and not journal.exists()
+    clean(kernel, prog)
+
+
+def test_cgroup_link_first(tmp_path):
+    kernel = OldKernel((5, 7))
+    prog = program(kernel, "cgroup_skb/egress")
+    with attach(kernel, prog, str(tmp_path)) as link:
+        assert link.is_bpf_link
+    clean(kernel, prog)
+
+
+def test_raw_tracepoint():
+    kernel = OldKernel((4, 17))
+    prog = program(kernel, "raw_tp/sched_switch")
+    with attach(kernel, prog) as link:
+        assert link.is_bpf_link
+    with pytest.raises(NotSupported):
+        attach(kernel, prog, cookie=3)
+    clean(kernel, prog)
+
+
+def test_trampolines_missing_is_not_supported(monkeypatch):
+    kernel = OldKernel((5, 10))
+    prog = program(kernel, "fentry/vfs_read", attach_btf_id=1)
+    kernel.refuse.append(("BPF_RAW_TRACEPOINT_OPEN", 524, lambda attr: True))
+    kernel.refuse.append(("BPF_LINK_CREATE", 524, lambda attr: True))
+    with pytest.raises(NotSupported):
+        attach(kernel, prog)
+    del kernel.refuse[:]
+    kernel.refuse.append(("BPF_RAW_TRACEPOINT_OPEN", errno.EPERM, lambda attr: True))
+    monkeypatch.setattr(tracing, "is_root", lambda: True)
+    with pytest.raises(NotSupported):
+        attach(kernel, prog)
+    monkeypatch.setattr(tracing, "is_root", lambda: False)
+    with pytest.raises(PrivilegeError):
+        attach(kernel, prog)
+    clean(kernel, prog)
+
+
+def test_struct_ops_without_links():
+    kernel = OldKernel((5, 10))
+    calls = []
+    kernel.bpf = lambda cmd, fields: calls.append((cmd, fields["map_fd"]))
+    link = tracing.struct_ops(kernel, 9, b"\0" * 8, link=False)
+    link.close()
+    assert calls == [(U.BPF_MAP_UPDATE_ELEM, 9), (U.BPF_MAP_DELETE_ELEM, 9)]
+
+
+def test_perf_event_closes_all_when_one_cpu_fails():
+    kernel = OldKernel((5, 15))
+    prog = program(kernel, "perf_event")
+    real = kernel.perf_event_open
+
+    def refuse(attr, pid=-1, cpu=-1, group_fd=-1, flags=0):
+        if cpu == 2:
+            kernel._fail("perf_event_open", errno.ENOSPC)
+        return real(attr, pid, cpu, group_fd, flags)
+    kernel.perf_event_open = refuse
+    with pytest.raises(KernelError):
+        attach(kernel, prog, {"type": 1, "config": 0, "sample_freq": 99})
+    clean(kernel, prog)
+
+
+def test_perf_attributes():
+    buf, _ = perf.perf_attr({"type": 1, "config": 3, "sample_freq": 99, "exclude_kernel": True})
+    assert struct.unpack_from("=IIQQ", buf) == (1, 112, 3, 99)
+    assert struct.unpack_from("=Q", buf, 40)[0] == 1 << 10 | 1 << 5  # freq, exclude_kernel
+    with pytest.raises(InputError):
+        perf.perf_attr({"no_such": 1})
+
+
+def test_what_attaches_by_itself():
+    kernel = OldKernel((6, 12))
+    for section, expected in (("kprobe/vfs_read", True), ("kprobe", False), ("xdp", False), ("iter/task", True), ("tc", False)):
+        prog = program(kernel, section, **({"attach_btf_id": 1} if section.startswith("iter") else {}))
+        assert can_attach(prog) is expected, section
+        prog.close()
+
+
+@pytest.mark.parametrize("section", ["xdp", "tc", "perf_event", "sk_msg", "socket", "cgroup/dev", "kprobe", "uprobe", "usdt", "raw_tp"])
+def test_no_target_is_an_input_error(section):
+    kernel = OldKernel((6, 12))
+    prog = program(kernel, section)
+    with pytest.raises(InputError):
+        attach(kernel, prog)
+    clean(kernel, prog)
+
+
+# -- what killed processes left -----------------------------------------------------------------------------------------
+def dead_tag():
+    child = subprocess.Popen([sys.executable, "-c", "from lbc.bpf.links import residue; print(residue.tag())"], stdout=subprocess.PIPE,
+                             cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    name = child.communicate()[0].decode().strip()
+    assert child.returncode == 0
+    return name
+
+
+def test_tags():
+    mine, dead = residue.tag(), dead_tag()
+    assert len(mine) <= 63 and mine != dead
+    assert not residue.is_dead(mine)
+    assert residue.is_dead(dead)
+    other_start = mine.rpartition("_")[0] + "_1"
+    assert residue.is_dead(other_start)          # the pid lives, but began at another time
+    space = dead.split("_")
+    assert not residue.is_dead("_".join([space[0], "1", space[2], space[3]]))  # another PID name space: cannot be known
+    for foreign in ("libbpf_77_x", "kprobes", "lbc_x", "lbc_1_2", ""):
+        assert not residue.is_dead(foreign)
+
+
+def test_sweep_takes_only_what_dead_ones_left():
+    kernel, dead = OldKernel((4, 14)), dead_tag()
+    for group in (dead, "kprobes", "libbpf_1_2", residue.tag()):
+        kernel._probe_event(TRACEFS + "/kprobe_events", "p:%s/e vfs_read" % group)
+    kernel.files[TRACEFS + "/kprobe_events"] = "".join("p:%s vfs_read\n" % name for name in kernel.events).encode()
+    tracefs.sweep(kernel)
+    assert sorted(kernel.events) == sorted(["kprobes/e", "libbpf_1_2/e", residue.tag() + "/e"])
+
+
+def test_journal_is_swept(tmp_path, monkeypatch):
+    monkeypatch.setattr(residue, "RUN_DIR", str(tmp_path))
+    seen = []
+    monkeypatch.setitem(residue.SWEEPERS, "test", lambda kernel, words: seen.append(words))
+    dead = dead_tag()
+    (tmp_path / dead).write_text(u"test 1 2\nunknown x\ntest 3\n")
+    (tmp_path / residue.tag()).write_text(u"test mine\n")
+    (tmp_path / "other").write_text(u"test other\n")
+    residue.sweep(OldKernel((4, 14)), again=True)
+    assert seen == [["3"], ["1", "2"]]
+    assert sorted(os.listdir(str(tmp_path))) == sorted([residue.tag(), "other"])
