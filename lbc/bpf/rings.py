@@ -181,7 +181,10 @@ class PerfRing(object):
     def _take_apart(self, window, batches):
         at, end, single = 0, len(window), 0
         while end - at >= 8:
-            kind, _, size, raw = _HEAD.unpack_from(window, at) if end - at >= _RAW else (0, 0, 8, 0)
+            if end - at < _RAW:     # a header at the window's very end: only a record without content is whole
+                kind, _, size, raw = _HEAD.unpack(window[at:] + b"\0\0\0\0")
+            else:
+                kind, _, size, raw = _HEAD.unpack_from(window, at)
             if size < 8 or at + size > end:
                 break
             if kind == _p.PERF_RECORD_SAMPLE and size >= _RAW:
