@@ -251,7 +251,7 @@ class UserSymbols(object):
         return None
 
     def _vdso(self, process, mapping):
-        """The vDSO is no file: read from the memory of one process.  All have the same, but for 32-bit and 64-bit ones."""
+        """The vDSO is no file: read from one process's memory; those of one word size share it."""
         key = "[vdso]", mapping.end - mapping.start, mapping.start >> 32 > 0
         if key not in self._files:
             self._make_room()

@@ -9,7 +9,8 @@ from __future__ import absolute_import
 
 import struct
 
-EHDR = ("type", "machine", "version", "entry", "phoff", "shoff", "flags", "ehsize", "phentsize", "phnum", "shentsize", "shnum",
+EHDR = ("type", "machine", "version", "entry", "phoff", "shoff", "flags", "ehsize", "phentsize", "phnum", "shentsize",
+        "shnum",
         "shstrndx")
 
 
@@ -69,11 +70,14 @@ class ElfWriter(object):
             data = f.get("data", b"")
             body += b"\0" * (-(start + len(body)) % 8)
             offset = f.get("offset", start + len(body) if f["type"] else 0)
-            headers += self.pack("IIQQQQIIQQ" if self.wide else "10I", at, f["type"], f.get("flags", 0), f.get("addr", 0), offset,
-                                 f.get("size", len(data)), f.get("link", 0), f.get("info", 0), f.get("align", 1), f.get("entsize", 0))
+            headers += self.pack("IIQQQQIIQQ" if self.wide else "10I", at, f["type"], f.get("flags", 0),
+                                 f.get("addr", 0), offset,
+                                 f.get("size", len(data)), f.get("link", 0), f.get("info", 0), f.get("align", 1),
+                                 f.get("entsize", 0))
             body += data
         shoff = start + len(body)
-        h = dict(type=self.type, machine=self.machine, version=1, entry=0, phoff=ehsize if self.segments else 0, shoff=shoff, flags=0,
+        h = dict(type=self.type, machine=self.machine, version=1, entry=0, phoff=ehsize if self.segments else 0,
+                 shoff=shoff, flags=0,
                  ehsize=ehsize, phentsize=phsize, phnum=len(self.segments), shentsize=shsize, shnum=len(sections),
                  shstrndx=len(sections) - 1)
         h.update(force)

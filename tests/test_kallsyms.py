@@ -38,7 +38,8 @@ def symbols(tmpdir, text=TEXT):
     (0xffffffffc0001004, "first_fn+0x4 [alpha]"), (0xffffffffc0001150, "first_fn+0x150 [alpha]"),
     (0xffffffffc0001201, "vfs_read+0x1 [alpha]"), (0xffffffffc0005001, "second_fn+0x1 [beta]"),
     (0xffffffffc0009010, "bpf_prog_0123456789abcdef_main+0x10 [bpf]"),
-    (0xffffffffffffffff, "0xffffffffffffffff"), (0xffffffff82000001, "0xffffffff82000001"), (0x1000, "cpu_debug_store+0x0")])
+    (0xffffffffffffffff, "0xffffffffffffffff"), (0xffffffff82000001, "0xffffffff82000001"),
+    (0x1000, "cpu_debug_store+0x0")])
 def test_address_to_name(tmpdir, address, expected):
     assert str(symbols(tmpdir).lookup(address)) == expected
 
@@ -55,7 +56,8 @@ def test_name_to_addresses(tmpdir, loaded):
         k.lookup(0)
     assert k.addresses("do_one") == [0xffffffff81000100, 0xffffffff81000200]
     assert k.addresses("vfs_read") == [0xffffffff81000180, 0xffffffffc0001200]
-    assert k.addresses("vfs_read", "alpha") == [0xffffffffc0001200] and k.addresses("vfs_read", "") == [0xffffffff81000180]
+    assert k.addresses("vfs_read", "alpha") == [0xffffffffc0001200] and k.addresses("vfs_read",
+                                                                                    "") == [0xffffffff81000180]
     assert k.addresses("fs_read") == [] == k.addresses("vfs_rea") == k.addresses("D") == k.addresses("alpha")
     assert k.find_all(["_text", "second_fn", "none"]) == {
         "_text": [(0xffffffff81000000, "T", "")], "second_fn": [(0xffffffffc0005000, "t", "beta")], "none": []}

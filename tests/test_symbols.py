@@ -114,7 +114,8 @@ def test_build_id_form(tmpdir):
     program = Running(path)
     try:
         raw = b"".join(struct.pack("=i20sQ", *row) for row in (
-            (1, build_id, offset + 1), (2, b"", program.addresses[0]), (1, b"\x01" * 20, 0x40), (0, b"", 0), (1, build_id, 0)))
+            (1, build_id, offset + 1), (2, b"", program.addresses[0]), (1, b"\x01" * 20, 0x40), (0, b"", 0),
+            (1, build_id, 0)))
         entries = parse_build_id_stack(raw)
         assert len(entries) == 3
         with UserSymbols(str(tmpdir)) as symbols:

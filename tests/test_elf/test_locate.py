@@ -25,7 +25,8 @@ def test_old_and_combined_cache_formats():
     old = b"ld.so-1.7.0\0" + struct.pack("=I", 1) + struct.pack("=iII", 3, 0, 10)
     assert parse_ldcache(old + strings) == [("libz.so.1", 3, "/lib/libz.so.1")]
     old += b"\0" * (-len(old) % 8)
-    new = b"glibc-ld.so.cache1.1" + struct.pack("=II20x", 1, len(strings)) + struct.pack("=iIIIQ", 0x303, 72, 82, 0, 0) + strings
+    new = b"glibc-ld.so.cache1.1" + struct.pack("=II20x", 1, len(strings)) + struct.pack("=iIIIQ", 0x303, 72, 82, 0,
+                                                                                         0) + strings
     assert parse_ldcache(old + new) == [("libz.so.1", 0x303, "/lib/libz.so.1")]
 
 
@@ -73,4 +74,5 @@ def test_maps_lines():
                       b"7000-7100 rw-p 00000000 00:00 0 \nnonsense\nzz-yy r-xp 0 0:0 0\n"
                       b"ffff0000-ffff1000 r-xp 00000000 00:00 0    [vdso]\n", executable=True)
     assert [(m.start, m.end, m.offset, m.device, m.inode, m.path, m.deleted) for m in rows] == [
-        (0x5500, 0x5600, 0x1000, "fd:01", 99, "/opt/a b/x", True), (0xffff0000, 0xffff1000, 0, "00:00", 0, "[vdso]", False)]
+        (0x5500, 0x5600, 0x1000, "fd:01", 99, "/opt/a b/x", True),
+        (0xffff0000, 0xffff1000, 0, "00:00", 0, "[vdso]", False)]

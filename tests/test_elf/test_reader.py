@@ -56,7 +56,8 @@ def readelf_sections(path):
                          line)
         if match:
             g = match.groups()
-            rows.append((g[1], int(g[3], 16), int(g[4], 16), int(g[5], 16), int(g[6], 16), int(g[8]), int(g[9]), int(g[10])))
+            rows.append((g[1], int(g[3], 16), int(g[4], 16), int(g[5], 16), int(g[6], 16), int(g[8]), int(g[9]),
+                         int(g[10])))
     return rows
 
 
@@ -118,7 +119,8 @@ def test_bpf_object_both_byte_orders(bpf_object):
         expected, ours = {}, {}
         for part in text.split("Relocation section '")[1:]:
             rows = re.findall(r"^([0-9a-f]{16})  ([0-9a-f]{16}) ", part, re.M)
-            expected[part.partition("'")[0]] = [(int(o, 16), int(i, 16) & 0xffffffff, int(i, 16) >> 32) for o, i in rows]
+            expected[part.partition("'")[0]] = [(int(o, 16), int(i, 16) & 0xffffffff, int(i, 16) >> 32) for o,
+                                                i in rows]
         for section in elf.sections:
             if section.type == 9:
                 ours[section.name] = [(r.offset, r.type, r.symbol) for r in elf.relocations(section)]
@@ -128,11 +130,15 @@ def test_bpf_object_both_byte_orders(bpf_object):
 
 
 def test_rela_of_a_native_object(tmpdir):
-    path = compile_c(tmpdir, "extern int g(int); int f(int a){ return g(a) + 1; } int (*p)(int) = f;", "n.o", "gcc", "-O1", "-c")
-    rows = re.findall(r"^([0-9a-f]{16})  ([0-9a-f]{16}) \S+ +[0-9a-f]{16} \S+ ([+-]) ([0-9a-f]+)$", tool("readelf", "-rW", path), re.M)
-    expected = sorted((int(o, 16), int(i, 16) & 0xffffffff, int(i, 16) >> 32, int(sign + a, 16)) for o, i, sign, a in rows)
+    path = compile_c(tmpdir, "extern int g(int); int f(int a){ return g(a) + 1; } int (*p)(int) = f;", "n.o", "gcc",
+                     "-O1", "-c")
+    rows = re.findall(r"^([0-9a-f]{16})  ([0-9a-f]{16}) \S+ +[0-9a-f]{16} \S+ ([+-]) ([0-9a-f]+)$",
+                      tool("readelf", "-rW", path), re.M)
+    expected = sorted((int(o, 16), int(i, 16) & 0xffffffff, int(i, 16) >> 32, int(sign + a, 16)) for o, i, sign,
+                      a in rows)
     with open_elf(path) as elf:
-        ours = sorted((r.offset, r.type, r.symbol, r.addend) for s in elf.sections if s.type == 4 for r in elf.relocations(s))
+        ours = sorted((r.offset, r.type, r.symbol,
+                       r.addend) for s in elf.sections if s.type == 4 for r in elf.relocations(s))
     assert ours == expected and any(row[3] < 0 for row in ours)
 
 
@@ -163,11 +169,14 @@ def test_zstd_says_so():
 
 def test_segments_and_build_id_as_readelf():
     path = "/bin/ls"
-    rows = re.findall(r"^  (\w+)\s+0x(\w+) 0x(\w+) 0x\w+ 0x(\w+) 0x(\w+) (.{3}) 0x(\w+)$", tool("readelf", "-lW", path), re.M)
+    rows = re.findall(r"^  (\w+)\s+0x(\w+) 0x(\w+) 0x\w+ 0x(\w+) 0x(\w+) (.{3}) 0x(\w+)$", tool("readelf", "-lW", path),
+                      re.M)
     kinds = {"PHDR": 6, "INTERP": 3, "LOAD": 1, "DYNAMIC": 2, "NOTE": 4}
-    expected = [(kinds[r[0]], int(r[1], 16), int(r[2], 16), int(r[3], 16), int(r[4], 16)) for r in rows if r[0] in kinds]
+    expected = [(kinds[r[0]], int(r[1], 16), int(r[2], 16), int(r[3], 16),
+                 int(r[4], 16)) for r in rows if r[0] in kinds]
     with open_elf(path) as elf:
-        assert [(s.type, s.offset, s.vaddr, s.filesz, s.memsz) for s in elf.segments if s.type in kinds.values()] == expected
+        assert [(s.type, s.offset, s.vaddr, s.filesz,
+                 s.memsz) for s in elf.segments if s.type in kinds.values()] == expected
         match = re.search(r"Build ID: (\w+)", tool("readelf", "-n", path))
         assert "".join("%02x" % byte for byte in bytearray(elf.build_id())) == match.group(1)
 
@@ -182,13 +191,15 @@ def test_32_bit_files(order):
     elf = Elf(w.bytes())
     assert not elf.is64 and elf.byteorder == ("little" if order == "<" else "big")
     symbol = elf.symbols()[1]
-    assert (symbol.name, symbol.value, symbol.size, symbol.type, symbol.bind, symbol.shndx) == ("main", 0x101, 3, 2, 1, text)
+    assert (symbol.name, symbol.value, symbol.size, symbol.type, symbol.bind, symbol.shndx) == ("main", 0x101, 3, 2, 1,
+                                                                                                text)
     assert [(r.offset, r.type, r.symbol) for r in elf.relocations(elf.section(".rel.text"))] == [(4, 2, 1)]
     assert elf.offset_of(0x8004) == 0x58 and elf.segments[0].flags == 5 and elf.data(elf.section(".text")) == b"code"
 
 
 def test_32_bit_program_as_readelf(tmpdir):
-    path = compile_c(tmpdir, "int f(void){return 1;} int v = 2;", "m32.o", "clang-16", "-target", "armv7-linux-gnueabi", "-c")
+    path = compile_c(tmpdir, "int f(void){return 1;} int v = 2;", "m32.o", "clang-16", "-target", "armv7-linux-gnueabi",
+                     "-c")
     with open_elf(path) as elf:
         assert our_sections(elf) == readelf_sections(path)
         assert our_symbols(elf) == [s if s[2] != "SECTION" else s[:6] + (elf.sections[int(s[5])].name,)
@@ -208,7 +219,8 @@ def test_more_sections_than_the_header_can_count(tmpdir):
 
 
 @pytest.mark.parametrize("force,text", [
-    (dict(shoff=1 << 40), "fit"), (dict(shentsize=32), "32"), (dict(shnum=60000), "60000"), (dict(shstrndx=9000), "9000")])
+    (dict(shoff=1 << 40), "fit"), (dict(shentsize=32), "32"), (dict(shnum=60000), "60000"),
+    (dict(shstrndx=9000), "9000")])
 def test_damaged_section_headers(force, text):
     with pytest.raises(FormatError) as error:
         Elf(ElfWriter().bytes(**force), path="bad.o").sections
@@ -227,7 +239,8 @@ def test_damaged_pieces():
     w.section(".note", 7, w.pack("III", 1 << 31, 4, 1) + b"GNU\0")
     with pytest.raises(FormatError):
         Elf(w.bytes()).notes()
-    for raw in (b"", b"\x7fELF", b"#!/bin/sh\n" * 20, b"\x7fELF\x02\x03" + b"\0" * 60, b"\x7fELF\x02\x01\x01" + b"\0" * 20):
+    for raw in (b"", b"\x7fELF", b"#!/bin/sh\n" * 20, b"\x7fELF\x02\x03" + b"\0" * 60,
+                b"\x7fELF\x02\x01\x01" + b"\0" * 20):
         with pytest.raises(FormatError):
             Elf(raw)
     w = ElfWriter()

@@ -48,7 +48,8 @@ def test_every_exported_function_of_libc_is_where_nm_says():
     rows, checked = nm(LIBC, "-D", "--defined-only"), 0
     with open_functions(LIBC) as functions:
         names = sorted(n for n, found in rows.items() if found[0][1] in "TWi")
-        for name in random.Random(3).sample(names, 60) + ["malloc@@GLIBC_2.2.5", "memcpy@@GLIBC_2.14", "memcpy@GLIBC_2.2.5"]:
+        for name in random.Random(3).sample(names, 60) + ["malloc@@GLIBC_2.2.5", "memcpy@@GLIBC_2.14",
+                                                          "memcpy@GLIBC_2.2.5"]:
             if name not in rows:
                 continue
             address, letter = rows[name][0]
@@ -81,7 +82,8 @@ def test_program_offsets_hold_the_code_of_the_function(program):
             assert "<%s>:" % name in code
             dump = tool("objdump", "-s", "-j.text", "--start-address=0x%x" % function.address,
                         "--stop-address=0x%x" % (function.address + 4), program)
-            expected = "".join(row.replace(" ", "") for row in re.findall(r"^ [0-9a-f]+ ((?:[0-9a-f]+ )+) ", dump, re.M))
+            expected = "".join(row.replace(" ", "") for row in re.findall(r"^ [0-9a-f]+ ((?:[0-9a-f]+ )+) ", dump,
+                                                                          re.M))
             with open(program, "rb") as source:
                 source.seek(functions.probe_offset(name))
                 assert "".join("%02x" % b for b in bytearray(source.read(4))) == expected
@@ -141,7 +143,8 @@ def test_near_names(program):
 
 
 def test_module_object_offsets(tmpdir):
-    path = compile_c(tmpdir, "int a(void){return 1;} int b(void){return 2;}", "o.o", "gcc", "-O1", "-c", "-ffunction-sections")
+    path = compile_c(tmpdir, "int a(void){return 1;} int b(void){return 2;}", "o.o", "gcc", "-O1", "-c",
+                     "-ffunction-sections")
     with open_functions(path) as functions:
         text = [s for s in functions.elf.sections if s.name == ".text.b"][0]
         assert functions.probe_offset("b") == text.offset
