@@ -22,8 +22,6 @@ void lbc_perf_drain(char *base, uint64_t page, uint64_t size, char *out, uint64_
                     uint64_t *result);
 void lbc_ring_drain(char *consumer, const char *memory, uint64_t page, uint64_t size, char *out, uint64_t room, uint32_t *sizes,
                     uint64_t most, uint64_t *result);
-long lbc_map_dump(long nr, long command, char *attr, long attr_size, char *keys, char *values, uint64_t key_size,
-                  uint64_t value_size, uint64_t room, char *position, uint64_t position_size, long started, uint64_t *failure);
 """
 
 

@@ -5,9 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
-#include <sys/syscall.h>
 #include <linux/perf_event.h>
-#include <stddef.h>
 
 enum { R_COUNT, R_BYTES, R_UNIFORM, R_LOST, R_TAIL, R_NEED };
 
@@ -126,42 +124,4 @@ static void lbc_ring_drain(char *consumer, const char *memory, uint64_t page, ui
 	result[R_UNIFORM] = uniform;
 	result[R_LOST] = 0;
 	result[R_TAIL] = tail;
-}
-
-static uint64_t field(uint64_t *words, int at)
-{
-	return words[at];
-}
-
-/* A whole map (or as much as there is room for) through BPF_MAP_LOOKUP_BATCH: attr is a filled union bpf_attr, its count the
- * entries of one call.  Returns entries; *failure: errno of the last call (ENOENT: that was all; 0: no more room). */
-static long lbc_map_dump(long nr, long command, char *attr, long attr_size, char *keys, char *values, uint64_t key_size,
-			 uint64_t value_size, uint64_t room, char *position, uint64_t position_size, long started, uint64_t *failure)
-{
-	uint64_t *words = (uint64_t *)attr, total = 0;
-	uint32_t *count = (uint32_t *)(attr + 32), each = *count;
-
-	*failure = 0;
-	while (room - total >= each && each) {
-		long got;
-
-		words[0] = started ? (uint64_t)(uintptr_t)position : 0;
-		words[2] = (uint64_t)(uintptr_t)(keys + total * key_size);
-		words[3] = (uint64_t)(uintptr_t)(values + total * value_size);
-		*count = each;
-		got = lbc_syscall(nr, command, (long)(uintptr_t)attr, attr_size, 0, 0, 0);
-		if (got < 0 && got != -ENOENT) {
-			*failure = -got;
-			break;
-		}
-		total += *count <= each ? *count : each;
-		memcpy(position, (char *)(uintptr_t)field(words, 1), position_size);
-		started = 1;
-		if (got < 0) {
-			*failure = ENOENT;
-			break;
-		}
-	}
-	*count = each;
-	return (long)total;
 }

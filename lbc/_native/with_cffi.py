@@ -2,8 +2,8 @@
 
 ``cffi`` itself is needed only to build; the extension needs ``_cffi_backend`` to load.
 
-drain_perf(ring), drain_ring(ring)   -> Drained          (lbc.bpf.rings)
-dump_map(...)                        -> (entries, errno)  (lbc.bpf.map_raw)
+Drain(room, most).perf(memory, page, size), .ring(consumer, memory, page, size)    what lbc.bpf.rings does record by record.
+Map dumps gain nothing here: the batch command is one call for thousands of entries already.
 """
 from __future__ import absolute_import
 
@@ -76,11 +76,3 @@ class Drain(object):
             self.out = _ffi.new("char[]", self.room)
             return self.ring(consumer, memory, page, size)
         return self.taken()
-
-
-def dump_map(nr, command, attr, attr_size, keys, values, key_size, value_size, room, position, started):
-    """Fill ``keys`` and ``values`` with up to ``room`` entries; (entries, errno: ENOENT at the end, 0 when full)."""
-    failure = _ffi.new("uint64_t *")
-    count = _lib.lbc_map_dump(nr, command, _from_buffer(attr), attr_size, _from_buffer(keys), _from_buffer(values), key_size, value_size,
-                              room, _from_buffer(position), len(position), started, failure)
-    return count, failure[0]

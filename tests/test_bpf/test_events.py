@@ -168,10 +168,11 @@ class RingWriter(object):
         return start
 
     def write(self, start, record):
-        for i, byte in enumerate(bytearray(record)):
-            at = PAGE + (start + i) % self.ring.size
-            for place in (at, at + self.ring.size):
-                self.ring.memory[place:place + 1] = bytes(bytearray([byte]))
+        at = start % self.ring.size
+        first, rest = record[:self.ring.size - at], record[self.ring.size - at:]
+        for base in (PAGE, PAGE + self.ring.size):
+            self.ring.memory[base + at:base + at + len(first)] = first
+            self.ring.memory[base:base + len(rest)] = rest
 
     def submit(self, start, length, flags=0):
         self.write(start, struct.pack("=I", length | flags))
