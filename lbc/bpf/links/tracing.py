@@ -112,6 +112,9 @@ def freplace(kernel, program, target=None, function_btf_id=None, cookie=0):
     return Link(kernel, fd, "freplace %s" % program.spec.attach_to, True, program=program)
 
 
+_MAP_ITERATORS = ("bpf_map_elem", "bpf_sk_storage_map", "sockmap")
+
+
 class IterLink(Link):
     """Link of an iterator program; ``read()`` runs it."""
 
@@ -176,7 +179,7 @@ def iterator(kernel, program, map=None, pid=None, tid=None, pid_fd=None, cgroup=
         try:
             fd = link_create(kernel, fields)
         except KernelError as error:
-            if error.errno == errno.EINVAL and program.spec.attach_to.startswith("bpf_") and map is None:
+            if error.errno in (errno.EINVAL, errno.EBADF) and program.spec.attach_to in _MAP_ITERATORS and map is None:
                 raise refused(kernel, error, "attach iterator `%s`" % program.name,
                               "an iterator over map elements needs the map (map=)")
             if error.errno in LACKING:
