@@ -25,7 +25,8 @@ def build(source, target):
     """One object; DWARF is dropped, .BTF and .BTF.ext stay."""
     subprocess.check_call([
         CLANG, "-target", "bpf", "-mcpu=v1", "-g", "-O2", "-Wall", "-Werror", "-fno-ident", "-fdebug-compilation-dir=/",
-        "-ffile-prefix-map=%s=." % FOLDER, "-I", "../../include", "-idirafter", "/usr/include/%s-linux-gnu" % platform.machine(),
+        "-ffile-prefix-map=%s=." % FOLDER, "-I", "../../include",
+        "-idirafter", "/usr/include/%s-linux-gnu" % platform.machine(),
         "-c", source, "-o", target], cwd=FOLDER)
     subprocess.check_call([STRIP, "-g", target])
 

@@ -27,7 +27,8 @@ sys.path.insert(0, ROOT)
 
 from scripts import pythons  # noqa: E402
 
-ONCE = ["tests/test_style.py", "tests/test_layers.py", "tests/test_docs.py", "tests/test_mirror.py", "tests/test_uapi", "tests/lab"]
+ONCE = ["tests/test_style.py", "tests/test_layers.py", "tests/test_docs.py",
+    "tests/test_mirror.py", "tests/test_uapi", "tests/lab"]
 WHEEL = ["tests/test_wheel.py"]
 PURE = "not live and not lab"
 LIMIT_S = 1800  # one run of one level
@@ -101,12 +102,14 @@ def plan():
         return "Python " + ".".join(str(part) for part in version[:2])
     levels = [
         ("style", [Run("style", pytest(main, "-m", PURE, *ONCE), {"LBC_TEST_TIMEOUT": "300"})]),
-        ("pure", [Run("pure, " + name(version), pytest(path, "-m", PURE, *(ignoring(ONCE + WHEEL + ["tests/live"]) + ["tests"])), limit)
+        ("pure", [Run("pure, " + name(version), pytest(path, "-m", PURE,
+                                                       *(ignoring(ONCE + WHEEL + ["tests/live"]) + ["tests"])), limit)
                   for version, path in found]),
         ("wheel", [Run("wheel", pytest(main, *WHEEL), {"LBC_TEST_TIMEOUT": "300"})]),
     ]
     if os.geteuid() == 0:
-        levels.append(("live", [Run("live, %s, this kernel" % name(version), pytest(path, "-m", "live", "tests/live"), limit)
+        levels.append(("live", [Run("live, %s, this kernel" % name(version), pytest(path, "-m", "live", "tests/live"),
+                                    limit)
                                 for version, path in both]))
     levels.append(("lab", [Run("lab self-test", pytest(main, "-m", "lab", "tests/lab"), {"LBC_LAB": "1"}),
                            Run("lab", [sys.executable, "tests/lab/matrix.py"])]))

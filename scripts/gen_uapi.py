@@ -7,6 +7,8 @@ INCLUDE_DIR is the usr/include of an unpacked linux-libc-dev package (``make uap
 lbc is generated from).  ``--check`` writes nothing and fails when a file differs.
 Names come from the text of the headers, values and layouts from the compiler: no number is typed by hand.
 """
+from __future__ import absolute_import, print_function
+
 import argparse
 import json
 import os
@@ -20,21 +22,26 @@ ROOT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
 # header, prefixes of the names that are taken, {table: enum prefix} of number -> short name tables
 MODULES = {
     "bpf": (["linux/bpf.h", "linux/bpf_common.h"], r"BPF_|XDP_FLAGS_|XDP_(?:ABORTED|DROP|PASS|TX|REDIRECT)|MAX_BPF_",
-            {"MAP_TYPE_NAMES": "BPF_MAP_TYPE_", "PROG_TYPE_NAMES": "BPF_PROG_TYPE_", "LINK_TYPE_NAMES": "BPF_LINK_TYPE_"}),
+            {"MAP_TYPE_NAMES": "BPF_MAP_TYPE_", "PROG_TYPE_NAMES": "BPF_PROG_TYPE_",
+             "LINK_TYPE_NAMES": "BPF_LINK_TYPE_"}),
     "btf": (["linux/btf.h"], r"BTF_", {"KIND_NAMES": "BTF_KIND_"}),
     "perf": (["linux/perf_event.h", "linux/hw_breakpoint.h"], r"PERF_|HW_BREAKPOINT_", {}),
-    "elf": (["linux/elf.h", "linux/elf-em.h"], r"(?:ET|EM|PT|SHT|SHN|SHF|STB|STT|STV|PN|PF|NT_GNU|ELFCLASS|ELFDATA|EI)_|ELFMAG", {}),
+    "elf": (["linux/elf.h", "linux/elf-em.h"],
+            r"(?:ET|EM|PT|SHT|SHN|SHF|STB|STT|STV|PN|PF|NT_GNU|ELFCLASS|ELFDATA|EI)_|ELFMAG", {}),
 }
-# linux/elf.h is what the kernel loads; these of libc's elf.h are what tool chains write besides (header below SYSTEM_INCLUDE).
+# linux/elf.h is what the kernel loads; these of libc's elf.h are what tool chains write besides (header below
+# SYSTEM_INCLUDE).
 LIBC = {
-    "elf": ("elf.h", r"ELFCOMPRESS_ZLIB$|ELFCOMPRESS_ZSTD$|SHF_COMPRESSED$|SHF_GNU_RETAIN$|SHN_XINDEX$|SHT_SYMTAB_SHNDX$|SHT_GNU_ver"
-                     r"|SHT_GROUP$|SHT_RELR$|STV_|STB_GNU_UNIQUE$|STT_GNU_IFUNC$|STT_FILE$|VER_NDX_|VER_FLG_BASE$|NT_GNU_BUILD_ID$|R_BPF_"
+    "elf": ("elf.h", r"ELFCOMPRESS_ZLIB$|ELFCOMPRESS_ZSTD$|SHF_COMPRESSED$|SHF_GNU_RETAIN$|SHN_XINDEX$"
+                     r"|SHT_SYMTAB_SHNDX$|SHT_GNU_ver|SHT_GROUP$|SHT_RELR$|STV_|STB_GNU_UNIQUE$|STT_GNU_IFUNC$"
+                     r"|STT_FILE$|VER_NDX_|VER_FLG_BASE$|NT_GNU_BUILD_ID$|R_BPF_"
                      r"|R_(?:X86_64_RELATIVE|X86_64_IRELATIVE|AARCH64_RELATIVE|AARCH64_IRELATIVE)$|ELFCLASS|ELFDATA|EM_BPF$"),
 }
 SYSTEM_INCLUDE = "/usr/include"
 RELOC_LISTS = {"elf": "/usr/lib/llvm-16/include/llvm/BinaryFormat/ELFRelocs/BPF.def"}  # R_BPF_* that libc's elf.h lacks
 STRUCTS = {
-    "bpf": ["union bpf_attr", "struct bpf_map_info", "struct bpf_prog_info", "struct bpf_btf_info", "struct bpf_link_info"],
+    "bpf": ["union bpf_attr", "struct bpf_map_info", "struct bpf_prog_info", "struct bpf_btf_info",
+            "struct bpf_link_info"],
     "perf": ["struct perf_event_attr", "struct perf_event_mmap_page"],
 }
 # The same BTF tells the layouts; only what lbc packs or reads.
@@ -52,7 +59,8 @@ def candidate_names(text, pattern):
     """Names of #define constants and of enumerators, in order of appearance."""
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
     seen, names = set(), []
-    for match in re.finditer(r"^[ \t]*#\s*define[ \t]+(\w+)[ \t]+\S|^[ \t]*(\w+)[ \t]*(?:=[^,}]+)?,?[ \t]*(?:/\*.*)?$", text, re.M):
+    for match in re.finditer(r"^[ \t]*#\s*define[ \t]+(\w+)[ \t]+\S|^[ \t]*(\w+)[ \t]*(?:=[^,}]+)?,?[ \t]*(?:/\*.*)?$",
+                             text, re.M):
         name = match.group(1) or match.group(2)
         if re.match(pattern, name) and name not in seen:
             seen.add(name)
@@ -71,7 +79,8 @@ def constants(include, headers, names):
                 out.write(source)
                 for i, name in enumerate(work):
                     out.write("long long v%d = (long long)(%s);\n" % (i, name))
-            done = subprocess.run(["clang", "-I" + include, "-I" + include + "/x86_64-linux-gnu", "-nostdinc", "-w", "-ferror-limit=0",
+            done = subprocess.run(["clang", "-I" + include, "-I" + include + "/x86_64-linux-gnu", "-nostdinc", "-w",
+                                   "-ferror-limit=0",
                                    "-S", "-O0", "-o", "-", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             if done.returncode == 0:
                 break
@@ -96,7 +105,8 @@ def constants(include, headers, names):
 def libc_constants(header, pattern):
     """{name: int} of a header of the C library on this machine."""
     names = candidate_names(open(os.path.join(SYSTEM_INCLUDE, header)).read(), pattern)
-    source = "#include <%s>\n" % header + "".join("long long v%d = (long long)(%s);\n" % pair for pair in enumerate(names))
+    source = "#include <%s>\n" % header + \
+        "".join("long long v%d = (long long)(%s);\n" % pair for pair in enumerate(names))
     out = run("clang", "-w", "-S", "-O0", "-x", "c", "-o", "-", "-", input=source.encode())
     values = re.findall(r"^v(\d+):\n\s+\.(quad|zero)\s+(-?\d+)", re.sub(r"[ \t]*#.*", "", out), re.M)
     return {names[int(i)]: int(value) if kind == "quad" else 0 for i, kind, value in values}
@@ -105,7 +115,8 @@ def libc_constants(header, pattern):
 def helper_names(include):
     """['unspec', 'map_lookup_elem', ...] in the order of their numbers: the FN(x) list of ___BPF_FUNC_MAPPER."""
     text = open(os.path.join(include, "linux/bpf.h")).read()
-    mapper = re.search(r"#define ___BPF_FUNC_MAPPER\(FN, ctx\.\.\.\)(.*?)\n/\*|#define __BPF_FUNC_MAPPER\(FN\)(.*?)\n/\*", text, re.S)
+    mapper = re.search(
+        r"#define ___BPF_FUNC_MAPPER\(FN, ctx\.\.\.\)(.*?)\n/\*|#define __BPF_FUNC_MAPPER\(FN\)(.*?)\n/\*", text, re.S)
     numbered = re.findall(r"FN\((\w+), (\d+), ##ctx\)", text)
     assert mapper and numbered and [int(n) for _, n in numbered] == list(range(len(numbered)))
     return [name for name, _ in numbered]
@@ -119,7 +130,8 @@ def layouts(include, headers, structs):
             out.write("#include <linux/types.h>\n" + "".join("#include <%s>\n" % h for h in headers))
             for i, name in enumerate(structs):
                 out.write("%s v%d;\n" % (name, i))
-        run("clang", "-target", "bpf", "-g", "-O1", "-I" + include, "-I" + include + "/x86_64-linux-gnu", "-c", path, "-o", path + ".o")
+        run("clang", "-target", "bpf", "-g", "-O1", "-I" + include,
+            "-I" + include + "/x86_64-linux-gnu", "-c", path, "-o", path + ".o")
         types = json.loads(run("bpftool", "btf", "dump", "file", path + ".o", "-j"))["types"]
     by_id = {t["id"]: t for t in types}
 
@@ -183,7 +195,8 @@ def module_text(include, module):
                 rows.append("    %d: %r," % (value, short))
         lines += ["%s = {" % table] + rows + ["}"]
     if module == "bpf":
-        lines += ["", "HELPERS = (  # number -> name without bpf_"] + ["    %r," % name for name in helper_names(include)] + [")"]
+        lines += ["", "HELPERS = (  # number -> name without bpf_"]
+        lines += ["    %r," % name for name in helper_names(include)] + [")"]
     for name, (size, fields) in layouts(include, headers, STRUCTS[module]).items() if module in STRUCTS else ():
         lines += ["", "%s_SIZE = %d" % (name.upper(), size), "%s = {  # member: (offset, size) in bytes" % name.upper()]
         lines += ["    %r: (%d, %d)," % (field, offset, width) for field, (offset, width) in fields.items()] + ["}"]

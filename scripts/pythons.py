@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Finds the Python interpreters of this machine: `python3 scripts/pythons.py` lists them as `VERSION PATH`.
 
-Looks under pyenv (PYENV_ROOT or ~/.pyenv) and for pythonX.Y on PATH; one of each X.Y, the newest; real paths, as pyenv's
+Looks under pyenv (PYENV_ROOT or ~/.pyenv) and for pythonX.Y on PATH; one of each X.Y, the newest; real paths, as
+pyenv's
 shims are slow shell scripts.
 """
 from __future__ import absolute_import, print_function

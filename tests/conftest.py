@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="boots virtual machines (LBC_LAB=1 forces it)"))
 
 
-# -- what a test may leave behind ---------------------------------------------------------------------------------------
+# -- what a test may leave behind --------------------------------------------------------------------------------------
 
 def open_fds():
     """{fd: what it is}; the descriptor used for listing is not in it."""
@@ -111,7 +111,8 @@ class Footprint(object):
 
 @pytest.fixture(autouse=True)
 def leaves_nothing(request):
-    """Fails the test that leaves something behind; the kernel frees late, and others may be at work: look again for 2 s."""
+    """Fails the test that leaves something behind; the kernel frees late, and others may be at work: look again for 2
+    s."""
     live = request.node.get_closest_marker("live") is not None and os.geteuid() == 0
     __tracebackhide__ = True
     before = Footprint(live)
@@ -149,7 +150,7 @@ def pytest_runtest_call(item):
         signal.signal(signal.SIGALRM, former)
 
 
-# -- skips are part of the result ---------------------------------------------------------------------------------------
+# -- skips are part of the result --------------------------------------------------------------------------------------
 
 def pytest_terminal_summary(terminalreporter):
     reasons = {}

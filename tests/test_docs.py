@@ -27,14 +27,16 @@ def public_names(tree):
 
 @pytest.mark.parametrize("module", [name for name in MODULES if public_names(parse(SOURCES[name]))])
 def test_public_names_are_described(module):
-    """Each function and class in __all__ is there and has a docstring; a constant stands in a comment or the module's docstring."""
+    """Each function and class in __all__ is there and has a docstring; a constant stands in a comment or the module's
+    docstring."""
     tree = parse(SOURCES[module])
     defined, assigned = {}, set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             defined.setdefault(node.name, node)
         elif isinstance(node, ast.Assign):
-            assigned.update(name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name))
+            assigned.update(name.id for target in node.targets for name in ast.walk(
+                target) if isinstance(name, ast.Name))
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             assigned.update(alias.asname or alias.name for alias in node.names)
     lazy = "lazy_module" in text_of(os.path.relpath(SOURCES[module], ROOT))

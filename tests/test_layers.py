@@ -1,4 +1,5 @@
-"""The import order of lbc, and its walls (docs/architecture.md).  Reads source; imports nothing but in a child process."""
+"""The import order of lbc, and its walls (docs/architecture.md).  Reads source; imports nothing but in a child
+process."""
 from __future__ import absolute_import
 
 import ast
@@ -48,7 +49,8 @@ WALLS = [
 ]
 
 # Each costs milliseconds and megabytes (SPEED: start-up is a hard goal), so it is imported where it is used.
-QUICK = {"__future__", "array", "binascii", "bisect", "ctypes", "errno", "fcntl", "gc", "itertools", "mmap", "operator", "os", "select", "signal", "stat", "struct",
+QUICK = {"__future__", "array", "binascii", "bisect", "ctypes", "errno", "fcntl", "gc", "itertools", "mmap",
+         "operator", "os", "select", "signal", "stat", "struct",
          "sys", "time"}
 # Modules that are only loaded for what is slow anyway: a refused program, a USDT probe.
 OFF_PATH = ["bpf.verifier", "bpf.links.usdt_args"]
@@ -109,7 +111,8 @@ def imported(module, node):
 
 
 def imports(module, top_only=False):
-    """(modules of lbc, [(top-level name, line)] of others) that ``module`` imports; ``top_only``: when it is imported itself."""
+    """(modules of lbc, [(top-level name, line)] of others) that ``module`` imports; ``top_only``: when it is imported
+    itself."""
     own, other = set(), []
     pending = [parse(SOURCES[module])]
     while pending:
@@ -145,7 +148,8 @@ def test_order_and_walls(module):
         assert name in SOURCES, "lbc.%s imports lbc.%s, which is not there" % (module, name)
         if is_package(name) and (name == "" or module == name or module.startswith(name + ".")):
             continue  # `from . import x`: the package itself is loaded in any case
-        assert layer(name) is not None and layer(name) <= mine, "lbc.%s imports lbc.%s, which stands below it" % (module, name)
+        row = layer(name)
+        assert row is not None and row <= mine, "lbc.%s imports lbc.%s, which stands below it" % (module, name)
     for who, whom, why in WALLS:
         if within(module, who):
             for name in own:
@@ -185,18 +189,21 @@ def test_every_file_begins_alike(module):
     tree = parse(SOURCES[module])
     assert ast.get_docstring(tree), "no docstring"
     second = tree.body[1]
-    assert isinstance(second, ast.ImportFrom) and second.module == "__future__", "docstring, then `from __future__ import absolute_import`"
+    assert isinstance(second, ast.ImportFrom) and second.module == "__future__", "second: from __future__ import ..."
     assert "absolute_import" in [alias.name for alias in second.names]
 
 
-STDLIB = set("""abc array ast asyncio atexit base64 bisect builtins calendar cmd code codecs collections compiler config copy csv ctypes
-curses datetime dbm decimal difflib dis email encodings enum errno fcntl filecmp fnmatch formatter fractions functools gc
-getopt getpass gettext glob grp gzip hashlib heapq hmac html http imp importlib inspect io ipaddress itertools json keyword linecache locale
-logging lzma mailbox marshal math mmap multiprocessing new numbers operator os parser pathlib pdb pickle pipes pkgutil
-platform poll posix pprint profile pwd queue random re resource secrets select selectors shelve shlex shutil signal site socket sqlite3
-ssl stat statistics string struct subprocess symtable sys syslog tabnanny tempfile termios test textwrap thread threading time timeit
-token tokenize trace traceback tracemalloc tty types typing unicodedata unittest urllib uuid venv warnings wave weakref xml zipfile
-zipimport zlib zoneinfo""".split())
+STDLIB = set("""
+abc array ast asyncio atexit base64 bisect builtins calendar cmd code codecs collections compiler config copy csv
+ctypes curses datetime dbm decimal difflib dis email encodings enum errno fcntl filecmp fnmatch formatter fractions
+functools gc getopt getpass gettext glob grp gzip hashlib heapq hmac html http imp importlib inspect io ipaddress
+itertools json keyword linecache locale logging lzma mailbox marshal math mmap multiprocessing new numbers operator
+os parser pathlib pdb pickle pipes pkgutil platform poll posix pprint profile pwd queue random re resource secrets
+select selectors shelve shlex shutil signal site socket sqlite3 ssl stat statistics string struct subprocess
+symtable sys syslog tabnanny tempfile termios test textwrap thread threading time timeit token tokenize trace
+traceback tracemalloc tty types typing unicodedata unittest urllib uuid venv warnings wave weakref xml zipfile
+zipimport zlib zoneinfo
+""".split())
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("tools.")])
@@ -207,7 +214,8 @@ def test_tool_names_do_not_hide_stdlib_modules(module):
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name not in ("", "__main__")])
 def test_module_names_are_not_stdlib_names(module):
-    # `symbols`, `parse`, `values` are fine; `struct.py` or `select.py` would win over the real one where 2.7 imports siblings first.
+    # `symbols`, `parse`, `values` are fine; `struct.py` or `select.py` would win over the real one where 2.7 imports
+    # siblings first.
     own = module.split(".")[-1]
     assert own not in STDLIB or own in ("code",), "lbc.%s is named like a stdlib module" % module
 
@@ -222,15 +230,18 @@ def test_version_branches_only_in_py23(module):
 def loaded_by(statement):
     """Names in sys.modules after ``statement``, without what a bare interpreter with lbc's own needs has."""
     script = ("import %s\n"
-              "before = set(sys.modules)\n%s\nprint(' '.join(sorted(set(sys.modules) - before)))" % (", ".join(QUICK - {"__future__"}), statement))
+              "before = set(sys.modules)\n%s\nprint(' '.join(sorted(set(sys.modules) - before)))"
+              % (", ".join(sorted(QUICK - {"__future__"})), statement))
     out = subprocess.check_output([sys.executable, "-S", "-c", script], cwd=ROOT, env=dict(os.environ, PYTHONPATH=ROOT))
     return {name.split(".")[0] for name in out.decode().split() if not name.startswith("lbc")}
 
 
-@pytest.mark.parametrize("statement", ["import lbc", "import lbc.bpf.object, lbc.bpf.events, lbc.bpf.links", "import lbc.tools.filelife"])
+@pytest.mark.parametrize("statement", ["import lbc", "import lbc.bpf.object, lbc.bpf.events, lbc.bpf.links",
+                                       "import lbc.tools.filelife"])
 def test_start_up_path(statement):
     # An old Python has no ordered dict of its own; collections brings keyword, heapq and so on.
-    allowed = {"collections", "_collections", "_abcoll", "keyword", "heapq", "_heapq", "thread", "_thread", "dummy_thread", "reprlib",
+    allowed = {"collections", "_collections", "_abcoll", "keyword", "heapq", "_heapq", "thread", "_thread",
+               "dummy_thread", "reprlib",
                "_weakref", "_weakrefset", "weakref", "_collections_abc", "__future__", "itertools"}
     if sys.version_info >= (3, 7):
         allowed = {"__future__"}

@@ -11,7 +11,8 @@ from .test_style import FILES, text_of
 
 TESTS = [name for name in FILES if name.startswith("tests/") and name.endswith(".py")]
 # Tested as a whole elsewhere: generated tables, three-line packages, the backends.
-ELSEWHERE = {"uapi.bpf", "uapi.btf", "uapi.perf", "uapi.elf", "uapi.arch", "_native.with_ctypes", "errors", "_py23", "host",
+ELSEWHERE = {"uapi.bpf", "uapi.btf", "uapi.perf", "uapi.elf", "uapi.arch", "_native.with_ctypes", "errors", "_py23",
+             "host",
              "__main__", "tools._cli"}
 
 
@@ -27,7 +28,8 @@ def test_a_test_file_is_named_after_a_module(name):
 def named_in_tests():
     """Modules that a test file is named after or that a test imports or names with their package."""
     texts = [(os.path.basename(name), text_of(name)) for name in TESTS
-             if name not in ("tests/test_layers.py", "tests/test_mirror.py", "tests/test_style.py", "tests/test_docs.py")]
+             if name not in ("tests/test_layers.py", "tests/test_mirror.py", "tests/test_style.py",
+                             "tests/test_docs.py")]
     found = set()
     for module in MODULES:
         package, _, last = module.rpartition(".")
@@ -62,4 +64,5 @@ def test_every_tool_has_a_live_test():
     for module in SOURCES:
         if module.startswith("tools.") and not module.split(".")[1].startswith("_"):
             name = module.split(".")[1]
-            assert any(name in text_of(test) for test in TESTS if test.startswith(("tests/live/", "tests/test_tools/"))), name
+            assert any(name in text_of(test)
+                       for test in TESTS if test.startswith(("tests/live/", "tests/test_tools/"))), name

@@ -1,6 +1,8 @@
-"""The wheel and the sdist: what is in them, and that lbc runs from each place it may be run from, with Python 2.7 and 3.
+"""The wheel and the sdist: what is in them, and that lbc runs from each place it may be run from, with Python 2.7 and
+3.
 
-Builds once with the Python that runs the tests; the four ways to run (installed, from the zip, from a checkout, from the
+Builds once with the Python that runs the tests; the four ways to run (installed, from the zip, from a checkout, from
+the
 sdist) are tried with every Python of PYTHONS.
 """
 from __future__ import absolute_import
@@ -129,7 +131,8 @@ def works(python, cwd, prefix=(), **env):
     if not prefix:
         assert "--btf" in run([python, "-m", "lbc.tools.relocate", "--help"], cwd, **env)
         assert "--duration" in run([python, "-m", "lbc.tools.filelife", "--help"], cwd, **env)
-    size = run([python, "-c", "import pkgutil; print(len(pkgutil.get_data('lbc.tools', 'bpf/filelife.bpf.o')))"], cwd, **env)
+    size = run([python, "-c", "import pkgutil; print(len(pkgutil.get_data('lbc.tools', 'bpf/filelife.bpf.o')))"], cwd,
+               **env)
     assert int(size) > 1000
 
 
@@ -161,7 +164,8 @@ def test_sdist_gives_the_same_wheel(built, tmp_path):
 
 
 def install(python, place, wheel, cwd):
-    run([python, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--disable-pip-version-check", "--prefix", place, wheel],
+    run([python, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--disable-pip-version-check", "--prefix",
+         place, wheel],
         cwd)
 
 

@@ -30,7 +30,8 @@ KERNELS = [
     ("7.x", "k7", "trixie-backports", [r"linux-binary-7\.[^-]*-amd64", r"linux-modules-7\.[^-]*-amd64"]),
 ]
 # Unpacked beside the system's own and run through their own ld.so: see write_wrappers().
-TOOLS = ("tools", "trixie", "trixie", ["bpftool", "libbpf1", "libbpf-tools", "libc6", "libelf1t64", "zlib1g", "libzstd1",
+TOOLS = ("tools", "trixie", "trixie", ["bpftool", "libbpf1", "libbpf-tools", "libc6", "libelf1t64", "zlib1g",
+                                       "libzstd1",
                                        "libcap2"])
 HEADERS = ("headers", "hdr-trixie-backports", "trixie-backports", ["linux-libc-dev"])
 EVERYTHING = KERNELS + [TOOLS, HEADERS]
@@ -183,7 +184,8 @@ def kernel_names():
 
 
 def write_wrappers(folder):
-    """$LBC_LAB_DIR/bin: bpftool-new, and libbpf-NAME for each of libbpf-tools, run with the C library they were built for."""
+    """$LBC_LAB_DIR/bin: bpftool-new, and libbpf-NAME for each of libbpf-tools, run with the C library they were built
+    for."""
     root, bin_dir = os.path.join(folder, "trixie"), os.path.join(folder, "bin")
     if not os.path.isdir(bin_dir):
         os.mkdir(bin_dir)

@@ -123,7 +123,8 @@ def print_report(outcomes):
         for reason, (tests, where) in sorted(reasons.items(), key=lambda item: -len(item[1][0])):
             print("%4d %s  [%s]\n         %s%s" % (len(tests), reason, " ".join(where), min(tests),
                                                   " ..." if len(tests) > 1 else ""))
-    slow = sorted(((row["seconds"], row["id"], o.kernel, o.python) for o in outcomes for row in o.rows), reverse=True)[:8]
+    slow = sorted(((row["seconds"], row["id"], o.kernel, o.python)
+                  for o in outcomes for row in o.rows), reverse=True)[:8]
     print("-" * 20, "slowest", "-" * 20)
     for row in slow:
         print("%6.1f s  %s (%s, Python %s)" % row)

@@ -1,6 +1,7 @@
 """A pytest plugin that appends each result to the file $LBC_RESULTS at once, so that a dead guest loses only one.
 
-One JSON object a line: {"start": id}, then {"id", "outcome": passed|failed|skipped, "seconds", "text"}; {"end": 1} last.
+One JSON object a line: {"start": id}, then {"id", "outcome": passed|failed|skipped, "seconds", "text"}; {"end": 1}
+last.
 Tests that the file already has an outcome for are left out: a run that died goes on where it stopped.
 """
 from __future__ import absolute_import
@@ -75,7 +76,8 @@ class Reporter(object):
             for title, content in report.sections if report.outcome == "failed" else ():
                 self.text += "\n--- %s\n%s" % (title, content[-3000:])
         if report.when == "teardown":
-            write({"id": report.nodeid, "outcome": self.outcome, "seconds": round(self.seconds, 2), "text": self.text[-20000:]})
+            write({"id": report.nodeid, "outcome": self.outcome,
+                  "seconds": round(self.seconds, 2), "text": self.text[-20000:]})
 
     def pytest_sessionfinish(self, session, exitstatus):
         write({"end": 1, "status": int(exitstatus)})

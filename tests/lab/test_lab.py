@@ -21,7 +21,8 @@ KERNEL = "6.1"
 
 
 def test_the_newest_package_of_a_series_is_taken():
-    names = ["linux-image-6.1.0-9-amd64-unsigned", "linux-image-6.1.0-50-amd64-unsigned", "linux-image-6.1.0-50-rt-amd64-unsigned",
+    names = ["linux-image-6.1.0-9-amd64-unsigned", "linux-image-6.1.0-50-amd64-unsigned",
+             "linux-image-6.1.0-50-rt-amd64-unsigned",
              "linux-image-6.1.0-60-cloud-amd64-unsigned", "linux-image-6.12.0-70-amd64-unsigned"]
     assert cache.newest(names, cache.KERNELS[1][3][0]) == "linux-image-6.1.0-50-amd64-unsigned"
     names = ["linux-binary-7.3.4+deb13-amd64", "linux-binary-7.10.1+deb13-amd64", "linux-binary-7.11.1+deb13-rt-amd64"]
@@ -62,8 +63,8 @@ def test_closing_lines_are_understood(line, expected):
 @pytest.mark.timeout_s(240)
 def test_a_guest_hands_out_text_and_status():
     out = io.BytesIO()
-    result = vm.run(KERNEL, "uname -r; id -u; test -e /sys/kernel/btf/vmlinux && test -e /sys/kernel/tracing/kprobe_events && "
-                    "grep -q cgroup2 /proc/mounts && grep -q bpf /sys/kernel/security/lsm && echo ready; exit 7", out)
+    result = vm.run(KERNEL, "uname -r; id -u; test -e /sys/kernel/btf/vmlinux && "
+                    "test -e /sys/kernel/tracing/kprobe_events && grep -q cgroup2 /proc/mounts && grep -q bpf /sys/kernel/security/lsm && echo ready; exit 7", out)
     assert result.status == 7, result.console
     release, user, ready = out.getvalue().decode().split()
     assert release.startswith(KERNEL + ".") and user == "0" and ready == "ready"

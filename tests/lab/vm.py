@@ -4,13 +4,15 @@
     tests/lab/vm 6.12 'python3 -m lbc.tools.filelife -d 5'
     tests/lab/vm 5.10 'uname -a; python2.7 -m pytest tests/live -k maps'
 
-KERNEL: 5.10 6.1 6.12 7.x, or a folder with an unpacked kernel package.  The guest's root is this machine's own root file
+KERNEL: 5.10 6.1 6.12 7.x, or a folder with an unpacked kernel package.  The guest's root is this machine's own root
+file
 system, read-only, with a memory overlay on top: everything installed here is there, nothing that is written stays.
 Output appears as it is written; the exit status is the command's (124: took too long, 125: the guest died).
 Only emulation is used (/dev/kvm of some machines hangs a stock kernel): a boot takes about 10 s and programs run
 10 to 30 times slower than outside.  At most two guests run at a time; more wait in a queue.
 
-Environment: LBC_LAB_DIR (~/.cache/lbc-lab), LBC_VM_SLOTS (2), LBC_VM_CPUS (2), LBC_VM_MEMORY (2G), LBC_VM_TIMEOUT (300 s),
+Environment: LBC_LAB_DIR (~/.cache/lbc-lab), LBC_VM_SLOTS (2), LBC_VM_CPUS (2), LBC_VM_MEMORY (2G), LBC_VM_TIMEOUT (300
+s),
 LBC_VM_APPEND (kernel command line).
 """
 from __future__ import absolute_import, print_function
@@ -34,7 +36,8 @@ from tests.lab import cache  # noqa: E402
 TOO_LONG, DIED = 124, 125
 MODULES = ["virtio_pci", "virtio_net", "virtio_console", "9pnet_virtio", "9p", "overlay"]
 NEEDED = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "depmod": "kmod", "zstd": "zstd"}
-# The BPF LSM is compiled in but not in every kernel's default list; expedited RCU makes attaching quick under emulation.
+# The BPF LSM is compiled in but not in every kernel's default list; expedited RCU makes attaching quick under
+# emulation.
 APPEND = ("console=ttyS0 quiet panic=-1 rcupdate.rcu_expedited=1 random.trust_cpu=on "
           "lsm=landlock,lockdown,yama,integrity,apparmor,bpf")
 SHARE = "trans=virtio,version=9p2000.L,msize=512000"
@@ -91,7 +94,8 @@ class Kernel(object):
             raise cache.LabError("%s holds no kernel modules" % folder)
         self.modules = found[0]
         self.release = os.path.basename(found[0])
-        images = [path for path in (folder + "/boot/vmlinuz-" + self.release, self.modules + "/vmlinuz") if os.path.exists(path)]
+        images = [path for path in (folder + "/boot/vmlinuz-" + self.release,
+                                    self.modules + "/vmlinuz") if os.path.exists(path)]
         if not images:
             raise cache.LabError("%s holds no kernel image" % folder)
         self.image = images[0]
@@ -133,7 +137,8 @@ def cpio_entry(name, mode, data=b""):
 
 
 def initrd(kernel):
-    """Path of the first file system of ``kernel``: busybox, the modules that reach the root, and INIT.  Kept in the cache."""
+    """Path of the first file system of ``kernel``: busybox, the modules that reach the root, and INIT.  Kept in the
+    cache."""
     path = kernel.folder + "/lbc-initrd"
     stamp = "# for " + kernel.release
     init = INIT + stamp + "\n"
@@ -146,7 +151,8 @@ def initrd(kernel):
     with open(busybox, "rb") as f:
         parts.append(cpio_entry("bin/busybox", 0o100755, f.read()))
     for number, module in enumerate(kernel.module_files(MODULES)):
-        parts.append(cpio_entry("mods/%02d-%s" % (number, os.path.basename(module).split(".")[0]), 0o100644, module_bytes(module)))
+        parts.append(cpio_entry("mods/%02d-%s" %
+                     (number, os.path.basename(module).split(".")[0]), 0o100644, module_bytes(module)))
     parts.append(cpio_entry("init", 0o100755, init.encode()))
     parts.append(cpio_entry("TRAILER!!!", 0))
     with tempfile.NamedTemporaryFile(dir=kernel.folder, delete=False) as f:
@@ -202,13 +208,15 @@ def guest_path():
         found.setdefault(version[:2], os.path.dirname(path))
     real = os.path.realpath(sys.executable)
     first = [os.path.dirname(real)] + [found[key] for key in [(2, 7)] if key in found]
-    rest = [path for path in os.environ.get("PATH", "").split(":") if path and not path.endswith("/shims") and path not in first]
+    rest = [path for path in os.environ.get("PATH", "").split(
+        ":") if path and not path.endswith("/shims") and path not in first]
     rest += [path for path in ("/usr/sbin", "/sbin", cache.DIR + "/bin") if path not in rest]
     return ":".join(first + rest)
 
 
 def run(name, command, output=None, share=None, timeout=None, watch=None):
-    """Boots kernel ``name`` and runs the shell text ``command``; what it prints goes to the binary file ``output`` at once.
+    """Boots kernel ``name`` and runs the shell text ``command``; what it prints goes to the binary file ``output`` at
+    once.
 
     ``share``: a folder of this machine that the guest may write to (as /tmp/vmctl); else a temporary one.
     ``timeout``: seconds from boot to end.  ``watch()``: called ten times a second; a text it returns ends the guest.

@@ -1,6 +1,7 @@
 """Tests that need root and a kernel, and the small helpers they share.
 
-A module here starts with ``pytestmark = pytest.mark.live``.  Ask for what the kernel must have with `need`; it skips with
+A module here starts with ``pytestmark = pytest.mark.live``.  Ask for what the kernel must have with `need`; it skips
+with
 the reason where the kernel is too old, and fails where a stock kernel of that version ought to have it.
 """
 from __future__ import absolute_import
@@ -12,7 +13,8 @@ import pytest
 
 from lbc import host
 
-LAB = os.environ.get("LBC_LAB_KERNEL")  # set inside the virtual machines of tests/lab: a stock kernel, nobody else on it
+# set inside the virtual machines of tests/lab: a stock kernel, nobody else on it
+LAB = os.environ.get("LBC_LAB_KERNEL")
 
 
 def kernel_version():

@@ -15,7 +15,8 @@ from lbc.uapi import arch
 
 LAB = os.path.expanduser(os.environ.get("LBC_LAB_DIR") or "~/.cache/lbc-lab")
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-HEADERS = {"bpf": ["linux/bpf.h", "linux/bpf_common.h"], "btf": ["linux/btf.h"], "elf": ["linux/elf.h", "linux/elf-em.h"],
+HEADERS = {"bpf": ["linux/bpf.h", "linux/bpf_common.h"], "btf": ["linux/btf.h"],
+           "elf": ["linux/elf.h", "linux/elf-em.h"],
            "perf": ["linux/perf_event.h", "linux/hw_breakpoint.h"]}
 INCLUDES = [path for path in ["/usr/include"] + sorted(glob.glob(LAB + "/hdr-*/usr/include"))
             if os.path.exists(path + "/linux/bpf.h")]
@@ -31,12 +32,13 @@ def compiler():
 
 def values_in(include, headers, names, folder):
     """{name: value} as the compiler sees it, for those of ``names`` that the headers have."""
-    text = "".join(open(os.path.join(include, header)).read() for header in headers if os.path.exists(os.path.join(include, header)))
+    text = "".join(open(os.path.join(include, header)).read()
+                   for header in headers if os.path.exists(os.path.join(include, header)))
     words = set(re.findall(r"\w+", re.sub(r"/\*.*?\*/", "", text, flags=re.S)))
     known = [name for name in names if name in words]
     source = str(folder.join("v.c"))
     with open(source, "w") as f:
-        f.write("#include <stdio.h>\n#include <linux/types.h>\n" + "".join("#include <%s>\n" % header for header in headers))
+        f.write("".join("#include <%s>\n" % header for header in ["stdio.h", "linux/types.h"] + headers))
         f.write("int main(void) {\n")
         f.write("".join('  printf("%s %%llu\\n", (unsigned long long)(%s));\n' % (name, name) for name in known))
         f.write("  return 0;\n}\n")
@@ -56,7 +58,8 @@ def test_values(name, include, tmpdir):
     ours = {key: value for key, value in vars(module).items()
             if isinstance(value, int) and not isinstance(value, bool) and re.match(r"[A-Z][A-Z0-9_]+$", key)}
     # Ends of enumerations move with every release, and say nothing about the kernel that is asked.
-    ours = {key: value for key, value in ours.items() if not re.search(r"(^|_)(MAX|NR)($|_)|^__|_MAX$", key) and not key.endswith("_SIZE")}
+    ours = {key: value for key, value in ours.items() if not re.search(
+        r"(^|_)(MAX|NR)($|_)|^__|_MAX$", key) and not key.endswith("_SIZE")}
     theirs = values_in(include, HEADERS[name], sorted(ours), tmpdir)
     assert len(theirs) > {"bpf": 300, "btf": 20, "elf": 60, "perf": 100}[name], "too little to compare"
     different = {key: (ours[key], theirs[key]) for key in theirs if (ours[key] - theirs[key]) % (1 << 64)}
@@ -74,7 +77,8 @@ def test_files_are_what_the_generator_makes():
     subprocess.check_call([sys.executable, ROOT + "/scripts/gen_uapi.py", newest, "--check"], env=env)
 
 
-@pytest.mark.parametrize("name,header", [("x86_64", "x86_64-linux-gnu/asm/unistd_64.h"), ("aarch64", "asm-generic/unistd.h")])
+@pytest.mark.parametrize("name,header", [("x86_64", "x86_64-linux-gnu/asm/unistd_64.h"),
+                                         ("aarch64", "asm-generic/unistd.h")])
 def test_system_call_numbers(name, header):
     path = next((include + "/" + header for include in INCLUDES if os.path.exists(include + "/" + header)), None)
     if not path:
