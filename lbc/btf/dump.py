@@ -11,6 +11,7 @@ __all__ = ["type_text", "declaration", "prototype", "definition", "dump"]
 _MAX_DEPTH = 64
 _MAX_TYPES = 1 << 16
 _WORDS = {_u.BTF_KIND_CONST: "const", _u.BTF_KIND_VOLATILE: "volatile", _u.BTF_KIND_RESTRICT: "restrict"}
+_MODES = {1: "QI", 2: "HI", 8: "DI"}  # sizes of enums other than int's
 _TAGS = {_u.BTF_KIND_STRUCT: "struct", _u.BTF_KIND_UNION: "union", _u.BTF_KIND_ENUM: "enum", _u.BTF_KIND_ENUM64: "enum"}
 
 
@@ -108,23 +109,46 @@ def _body(btf, found, indent):
     deeper = indent + "\t"
     packed = found.kind == _u.BTF_KIND_STRUCT and found.size > 1 and _is_packed(btf, found)
     if found.kind in _k.COMPOSITE:
-        end, best = 0, 1
+        end, best = 0, 1  # first bit that is free
         for number, member in enumerate(found.members):
-            align = 1 if packed else btf.align_of(member.type)
+            size, align = btf.size_of(member.type), 1 if packed else btf.align_of(member.type)
             best = max(best, align)
-            start = member.bit_offset // 8
-            if found.kind == _u.BTF_KIND_STRUCT and not member.bit_size and start > -(-end // align) * align:
-                lines.append("%schar _pad_%d[%d];" % (deeper, end, start - end))  # what an aligned attribute left
+            if found.kind == _u.BTF_KIND_STRUCT:
+                lines.extend([deeper + pad for pad in _gap(end, member, size, align, packed)])
             text = declaration(btf, member.type, member.name, True, deeper)
             if text.endswith("[]") and (number < len(found.members) - 1 or found.kind == _u.BTF_KIND_UNION):
                 text = text[:-1] + "0]"  # C takes a flexible array only at the end
             lines.append("%s%s%s;" % (deeper, text, " : %d" % member.bit_size if member.bit_size else ""))
-            end = (member.bit_offset + member.bit_size + 7) // 8 if member.bit_size else start + btf.size_of(member.type)
+            end = member.bit_offset + (member.bit_size or 8 * size)
+        end = (end + 7) // 8
         if found.kind == _u.BTF_KIND_STRUCT and found.size > -(-end // best) * best:
             lines.append("%schar _pad_%d[%d];" % (deeper, end, found.size - end))
     else:
         lines.extend(["%s%s = %d," % (deeper, name, value) for name, value in found.values])
-    return "\n".join(lines) + "\n" + indent + "}" + (" __attribute__((packed))" if packed else "")
+    mode = _MODES.get(found.size) if found.kind not in _k.COMPOSITE else None
+    attribute = " __attribute__((%s))" % ("packed" if packed else "mode(%s)" % mode) if packed or mode else ""
+    return "\n".join(lines) + "\n" + indent + "}" + attribute
+
+
+def _gap(end, member, size, align, packed):
+    """What stands between bit ``end`` and a member that does not follow at once: aligned attributes, unnamed fields."""
+    if member.bit_size:
+        unit = 8 * size
+        natural = end
+        if not packed and end // unit != (end + member.bit_size - 1) // unit:
+            natural = -(-end // unit) * unit
+        if member.bit_offset <= natural:
+            return []
+        pads, first = [], -end % 8
+        if first:
+            pads.append("char : %d;" % min(first, member.bit_offset - end))
+        for at in range(end + first, member.bit_offset, 8):
+            pads.append("char : %d;" % min(8, member.bit_offset - at))
+        return pads
+    start, end = member.bit_offset // 8, (end + 7) // 8
+    if start > -(-end // align) * align:
+        return ["char _pad_%d[%d];" % (end, start - end)]
+    return []
 
 
 def _is_packed(btf, found):
@@ -167,7 +191,7 @@ def dump(btf, type_id):
         named = kind in _TAGS and bool(found.name)
         if named and not whole:
             if kind in _k.COMPOSITE:
-                if (_TAGS[kind], found.name) not in declared and current not in state:
+                if (_TAGS[kind], found.name) not in declared:
                     declared.add((_TAGS[kind], found.name))
                     pieces.append("%s %s;" % (_TAGS[kind], found.name))
                 continue
