@@ -35,7 +35,8 @@ LIBC = {
     "elf": ("elf.h", r"ELFCOMPRESS_ZLIB$|ELFCOMPRESS_ZSTD$|SHF_COMPRESSED$|SHF_GNU_RETAIN$|SHN_XINDEX$"
                      r"|SHT_SYMTAB_SHNDX$|SHT_GNU_ver|SHT_GROUP$|SHT_RELR$|STV_|STB_GNU_UNIQUE$|STT_GNU_IFUNC$"
                      r"|STT_FILE$|VER_NDX_|VER_FLG_BASE$|NT_GNU_BUILD_ID$|R_BPF_"
-                     r"|R_(?:X86_64_RELATIVE|X86_64_IRELATIVE|AARCH64_RELATIVE|AARCH64_IRELATIVE)$|ELFCLASS|ELFDATA|EM_BPF$"),
+                     r"|R_(?:X86_64_RELATIVE|X86_64_IRELATIVE|AARCH64_RELATIVE|AARCH64_IRELATIVE)$"
+                     r"|ELFCLASS|ELFDATA|EM_BPF$"),
 }
 SYSTEM_INCLUDE = "/usr/include"
 RELOC_LISTS = {"elf": "/usr/lib/llvm-16/include/llvm/BinaryFormat/ELFRelocs/BPF.def"}  # R_BPF_* that libc's elf.h lacks

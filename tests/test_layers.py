@@ -23,6 +23,7 @@ LAYERS = [
     ["elf.*"],
     ["btf.*"],
     ["kallsyms", "symbols"],
+    ["asm"],
     ["bpf.spec", "bpf.sections"],
     ["bpf.mapdefs", "bpf.btf_fixup"],
     ["bpf.reader", "bpf.linker", "bpf.core_*"],
@@ -39,7 +40,7 @@ LAYERS = [
 
 # who, may not import whom, because
 WALLS = [
-    (("elf", "btf"), ("_native", "bpf"), "formats are read without a kernel and without root"),
+    (("elf", "btf", "asm"), ("_native", "bpf"), "formats are read without a kernel and without root"),
     (("bpf.spec", "bpf.sections", "bpf.mapdefs", "bpf.btf_fixup", "bpf.reader", "bpf.linker", "bpf.core_*"),
      ("_native", "bpf.syscalls", "bpf.features", "bpf.maps", "bpf.programs", "bpf.links", "bpf.object"),
      "what an object means is the same on every machine"),
@@ -52,8 +53,8 @@ WALLS = [
 QUICK = {"__future__", "array", "binascii", "bisect", "ctypes", "errno", "fcntl", "gc", "itertools", "mmap",
          "operator", "os", "select", "signal", "stat", "struct",
          "sys", "time"}
-# Modules that are only loaded for what is slow anyway: a refused program, a USDT probe.
-OFF_PATH = ["bpf.verifier", "bpf.links.usdt_args"]
+# Only loaded for what is slow anyway: a refused program, a USDT probe, compiling the optional backend.
+OFF_PATH = ["bpf.verifier", "bpf.links.usdt_args", "_native.build"]
 
 
 def sources():

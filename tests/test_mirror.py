@@ -11,7 +11,7 @@ from .test_style import FILES, text_of
 
 TESTS = [name for name in FILES if name.startswith("tests/") and name.endswith(".py")]
 # Tested as a whole elsewhere: generated tables, three-line packages, the backends.
-ELSEWHERE = {"uapi.bpf", "uapi.btf", "uapi.perf", "uapi.elf", "uapi.arch", "_native.with_ctypes", "errors", "_py23",
+ELSEWHERE = {"uapi.bpf", "uapi.btf", "uapi.perf", "uapi.elf", "uapi.arch", "_native.with_ctypes", "_native.with_cffi", "errors", "_py23",
              "host",
              "__main__", "tools._cli"}
 
@@ -20,7 +20,7 @@ ELSEWHERE = {"uapi.bpf", "uapi.btf", "uapi.perf", "uapi.elf", "uapi.arch", "_nat
 def test_a_test_file_is_named_after_a_module(name):
     folder, module = re.match(r"tests/test_(\w+)/test_(\w+)\.py$", name).groups()
     candidates = [part for part in MODULES if part.replace(".", "_").startswith(folder) or part.startswith(folder)]
-    words = [part.split(".")[-1] for part in candidates] + [folder, "fuzz", "corpus", "tables"]
+    words = [part.split(".")[-1] for part in candidates] + [folder, "fuzz", "corpus", "tables", "oldkernel"]
     assert any(module.startswith(word) or word.startswith(module) for word in words), \
         "%s: lbc.%s has no module that begins like `%s`" % (name, folder, module)
 
@@ -60,9 +60,9 @@ def test_every_test_folder_is_a_package(folder):
     assert folder + "/__init__.py" in FILES
 
 
-def test_every_tool_has_a_live_test():
+def test_every_tool_is_run_by_a_test():
     for module in SOURCES:
         if module.startswith("tools.") and not module.split(".")[1].startswith("_"):
             name = module.split(".")[1]
             assert any(name in text_of(test)
-                       for test in TESTS if test.startswith(("tests/live/", "tests/test_tools/"))), name
+                       for test in TESTS if test.startswith(("tests/live/", "tests/test_tools/", "tests/test_bpf/"))), name

@@ -109,7 +109,8 @@ def test_tests_begin_alike():
 def test_nothing_of_a_developers_machine():
     forbidden = [("a developer's folder", re.compile(r"/(?:root/\.|work/[a-z]+|home/[a-z]+/)")),
                  ("a package registry's host", re.compile(
-                     r"(?:pypi|pythonhosted|(?:deb|archive|snapshot)\.debian|docker|ghcr|npmjs|crates)\.(?:org|io|com)\b"))]
+                     r"(?:pypi|pythonhosted|(?:deb|archive|snapshot)\.debian|docker|ghcr|npmjs|crates)"
+                     r"\.(?:org|io|com)\b"))]
     bad = []
     for name in FILES:
         if name.endswith((".o", ".btf", ".png")) or name == "tests/test_style.py":

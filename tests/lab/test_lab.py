@@ -64,7 +64,8 @@ def test_closing_lines_are_understood(line, expected):
 def test_a_guest_hands_out_text_and_status():
     out = io.BytesIO()
     result = vm.run(KERNEL, "uname -r; id -u; test -e /sys/kernel/btf/vmlinux && "
-                    "test -e /sys/kernel/tracing/kprobe_events && grep -q cgroup2 /proc/mounts && grep -q bpf /sys/kernel/security/lsm && echo ready; exit 7", out)
+                    "test -e /sys/kernel/tracing/kprobe_events && grep -q cgroup2 /proc/mounts && "
+                    "grep -q bpf /sys/kernel/security/lsm && echo ready; exit 7", out)
     assert result.status == 7, result.console
     release, user, ready = out.getvalue().decode().split()
     assert release.startswith(KERNEL + ".") and user == "0" and ready == "ready"
