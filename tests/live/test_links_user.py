@@ -254,6 +254,11 @@ def test_usdt_without_cookies(target, usdt_object, tmp_path):
         with pytest.raises(NotSupported):
             attach(old, obj.programs["args"], "%s:tst:args" % target, maps=obj.maps)  # position independent: needs a pid
         process = subprocess.Popen([target, "3", "wait"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(100):  # Popen comes back before the new program is mapped
+            with open("/proc/%d/maps" % process.pid) as f:
+                if target in f.read():
+                    break
+            time.sleep(0.01)
         try:
             with attach(old, obj.programs["args"], "%s:tst:args" % target, maps=obj.maps, pid=process.pid):
                 process.stdin.write(b"\n")

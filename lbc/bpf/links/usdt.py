@@ -164,15 +164,15 @@ def _addresses(rows, path, fixed, pid, what):
         raise NotSupported("attach cookies, so USDT probes of shared libraries and position independent programs need a pid", "5.15")
     from ...elf.locate import parse_maps
     try:
-        real = os.stat(path)
+        real, inside = os.stat(path), path[len("/proc/%d/root" % pid):] if path.startswith("/proc/%d/root/" % pid) else path
         with open("/proc/%d/maps" % pid, "rb") as f:
             maps = parse_maps(f.read(), executable=True)
     except (OSError, IOError):
         raise NotFoundError("process", str(pid))
     found = []
     for site, number in rows:
-        for part in maps:
-            if part.inode == real.st_ino and part.offset <= site.pc_offset < part.offset + part.end - part.start:
+        for part in maps:  # overlay file systems show other inodes in maps than stat does, hence the name too
+            if (part.inode == real.st_ino or part.path == inside) and part.offset <= site.pc_offset < part.offset + part.end - part.start:
                 found.append((part.start + site.pc_offset - part.offset, number))
                 break
         else:
