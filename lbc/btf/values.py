@@ -16,7 +16,7 @@ from .records import Record, bytes_of, enum_class, int_of, item_getter, record_c
 
 __all__ = ["decoder", "encoder", "record_stream", "codec"]
 
-_MAX_BYTES = 1 << 28  # a larger single value is damage, not data: no map value or record can be
+_MAX_BYTES = 1 << 26  # a larger single value is damage, not data: no record and no sensible map value is
 _MAX_MEMBERS = 1 << 16
 _MAX_DEPTH = 64
 _SIZES = {1: "bB", 2: "hH", 4: "iI", 8: "qQ"}
