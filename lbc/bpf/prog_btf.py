@@ -22,13 +22,13 @@ _EXTRA = {B.BTF_KIND_INT: (4, 0), B.BTF_KIND_ARRAY: (12, 0), B.BTF_KIND_STRUCT: 
 # feature -> what of the BTF needs it
 _NEEDS = (("btf_datasec", (B.BTF_KIND_VAR, B.BTF_KIND_DATASEC)), ("btf_func", (B.BTF_KIND_FUNC, B.BTF_KIND_FUNC_PROTO)),
           ("btf_global_func", (B.BTF_KIND_FUNC,)), ("btf_float", (B.BTF_KIND_FLOAT,)), ("btf_decl_tag", (B.BTF_KIND_DECL_TAG,)),
-          ("btf_type_tag", (B.BTF_KIND_TYPE_TAG,)), ("btf_enum64", (B.BTF_KIND_ENUM64,)), ("btf_qmark_datasec", (B.BTF_KIND_DATASEC,)),
-          ("btf_kind_flag", (B.BTF_KIND_STRUCT, B.BTF_KIND_UNION, B.BTF_KIND_ENUM)))
+          ("btf_type_tag", (B.BTF_KIND_TYPE_TAG,)), ("btf_enum64", (B.BTF_KIND_ENUM64, B.BTF_KIND_ENUM)), ("btf_qmark_datasec", (B.BTF_KIND_DATASEC,)),
+          ("btf_kind_flag", (B.BTF_KIND_STRUCT, B.BTF_KIND_UNION)))
 
 
 def load(kernel, btf, log=None):
-    """fd of the object's BTF in the kernel, or 0 where the kernel takes none of it.  Raises KernelError only for no privilege
-    or no memory.  ``log``: list that gets the kernel's words when it refuses."""
+    """fd of the object's BTF in the kernel, or 0 where the kernel takes none of it (or not from us: maps and programs say why).
+    Raises KernelError only for no memory or fds.  ``log``: list that gets the kernel's words when it refuses."""
     if btf is None or features.known(kernel, "btf") is False:
         return 0
     raw = bytes(btf.raw)
@@ -42,7 +42,7 @@ def load(kernel, btf, log=None):
             if error.errno == errno.EPERM:
                 if features.loses_memlock(kernel, error):
                     continue
-                raise
+                return 0
             if error.errno in (errno.ENOMEM, errno.EMFILE, errno.ENFILE):
                 raise
             if not again:
@@ -109,7 +109,7 @@ def sanitize(raw, lacks):
     strings = header + str_off
     int_id, grown = 0, bytearray()
     rows = _walk(raw)
-    if "btf_enum64" in lacks:
+    if "btf_enum64" in lacks and any(row[1] == B.BTF_KIND_ENUM64 for row in rows):
         for number, (at, kind, _, _, _) in enumerate(rows, 1):
             if kind == B.BTF_KIND_INT and struct.unpack_from("=I", raw, at + 8)[0] <= 8:
                 int_id = number
@@ -163,12 +163,13 @@ def sanitize(raw, lacks):
             put(at, B.BTF_KIND_UNION, vlen)
             for i in range(vlen):
                 struct.pack_into("=II", out, at + 12 + 12 * i + 4, int_id, 0)
-        elif flag and "btf_kind_flag" in lacks and kind in (B.BTF_KIND_STRUCT, B.BTF_KIND_UNION, B.BTF_KIND_ENUM):
+        elif flag and kind == B.BTF_KIND_ENUM and "btf_enum64" in lacks:  # the sign of enums came in the same release
             put(at, kind, vlen)
-            if kind != B.BTF_KIND_ENUM:
-                for i in range(vlen):
-                    row = at + 12 + 12 * i + 8
-                    struct.pack_into("=I", out, row, struct.unpack_from("=I", raw, row)[0] & 0xffffff)
+        elif flag and kind in (B.BTF_KIND_STRUCT, B.BTF_KIND_UNION) and "btf_kind_flag" in lacks:
+            put(at, kind, vlen)
+            for i in range(vlen):
+                row = at + 12 + 12 * i + 8
+                struct.pack_into("=I", out, row, struct.unpack_from("=I", raw, row)[0] & 0xffffff)
     if grown:
         out = _append_types(out, grown)
     return bytes(out)
