@@ -289,6 +289,22 @@ def test_usdt_of_libc(usdt_object):
             assert values(obj)[1:3] == [1, 48]
 
 
+def test_usdt_of_a_program_alone(usdt_object, target, monkeypatch):
+    """Without being told the maps: the kernel knows them."""
+    from lbc.bpf.object import BpfObject
+    with BpfObject(usdt_object) as obj:
+        obj.load()
+        program = obj.programs["args"]
+        alone = type("Alone", (object,), {"fd": program.fd, "name": program.name, "spec": program.spec, "kernel": kernel})()
+        first = attach(kernel, alone, "%s:tst:args" % target, cookie=1)
+        second = attach(kernel, alone, "%s:tst:args" % target, cookie=2)
+        first.close()
+        run(target, 5)
+        second.close()
+        assert values(obj)[:5] == [10, -3, 1234567890123, -5, 77] and values(obj)[7] == 2
+        assert usdt._shared == {}
+
+
 def test_spec_ids_are_given_back(usdt_object, target):
     from lbc.bpf.object import BpfObject
     with BpfObject(usdt_object) as obj:

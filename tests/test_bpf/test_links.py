@@ -290,15 +290,6 @@ def test_trampolines_missing_is_not_supported(monkeypatch):
     clean(kernel, prog)
 
 
-def test_struct_ops_without_links():
-    kernel = OldKernel((5, 10))
-    calls = []
-    kernel.bpf = lambda cmd, fields: calls.append((cmd, fields["map_fd"]))
-    link = tracing.struct_ops(kernel, 9, b"\0" * 8, link=False)
-    link.close()
-    assert calls == [(U.BPF_MAP_UPDATE_ELEM, 9), (U.BPF_MAP_DELETE_ELEM, 9)]
-
-
 def test_perf_event_closes_all_when_one_cpu_fails():
     kernel = OldKernel((5, 15))
     prog = program(kernel, "perf_event")

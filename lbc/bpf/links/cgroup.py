@@ -12,7 +12,7 @@ import struct
 from ...errors import InputError, KernelError, NotFoundError, NotSupported, errno_text
 from ...uapi import bpf as _u
 from . import residue
-from .base import LACKING, bpf_link, first_supported, program_fd, refused
+from .base import bpf_link, first_supported
 from .net import LastingLink, prog_attach, program_id
 
 __all__ = ["attach_cgroup", "open_folder"]

@@ -6,7 +6,6 @@ Documentation/trace/kprobetrace.rst, uprobetracer.rst.  Every event is in a grou
 from __future__ import absolute_import
 
 import errno
-import os
 import time
 
 from ..._py23 import to_bytes, to_text

@@ -1,4 +1,4 @@
-"""Programs that attach to a raw tracepoint, to a BTF function (fentry, fexit, fmod_ret, lsm, freplace), iterators and struct_ops.
+"""Programs that attach to a raw tracepoint, to a BTF function (fentry, fexit, fmod_ret, lsm, freplace) and iterators.
 
 All of them are BPF links by nature: BPF_RAW_TRACEPOINT_OPEN (4.17; with no name for programs whose target was fixed when
 they were loaded, 5.5) and BPF_LINK_CREATE.  Facts: kernel/bpf/syscall.c bpf_raw_tp_link_attach, bpf_tracing_prog_attach.
@@ -15,7 +15,7 @@ from ...uapi import bpf as _u
 from .base import LACKING, Link, is_root, link_create, program_fd, refused
 from .tracefs import find_tracefs
 
-__all__ = ["raw_tracepoint", "trace", "freplace", "iterator", "IterLink", "struct_ops"]
+__all__ = ["raw_tracepoint", "trace", "freplace", "iterator", "IterLink"]
 
 _TRACE_NAMES = {_u.BPF_TRACE_RAW_TP: "tp_btf", _u.BPF_TRACE_FENTRY: "fentry", _u.BPF_TRACE_FEXIT: "fexit",
                 _u.BPF_MODIFY_RETURN: "fmod_ret", _u.BPF_LSM_MAC: "lsm", 58: "fsession"}
@@ -189,28 +189,3 @@ def iterator(kernel, program, map=None, pid=None, tid=None, pid_fd=None, cgroup=
         if opened is not None:
             os.close(opened)
     return IterLink(kernel, fd, "iterator %s" % program.spec.attach_to, True, program=program)
-
-
-def struct_ops(kernel, map_fd, value=None, link=True, name="struct_ops"):
-    """Register a struct_ops map: ``value`` (bytes of the kernel's value struct) is stored when given; maps made with BPF_F_LINK
-    are then attached by a link (6.4), others are registered by the store itself (5.6) and unregistered on close."""
-    key = struct.pack("=I", 0)
-    if value is not None:
-        try:
-            kernel.bpf(_u.BPF_MAP_UPDATE_ELEM, {"map_fd": map_fd, "key": key, "value": bytes(value)})
-        except KernelError as error:
-            raise refused(kernel, error, "register struct_ops `%s`" % name,
-                          "one of that name is registered already" if error.errno == errno.EEXIST else None)
-    if link:
-        try:
-            fd = link_create(kernel, {"map_fd": map_fd, "attach_type": _u.BPF_STRUCT_OPS})
-        except KernelError as error:
-            if error.errno in LACKING:
-                raise NotSupported("struct_ops links", "6.4", error.errno, error.call, error)
-            raise refused(kernel, error, "attach struct_ops `%s`" % name)
-        return Link(kernel, fd, "struct_ops link", True)
-
-    def unregister():  # links close before maps do, so the fd is still good
-        kernel.bpf(_u.BPF_MAP_DELETE_ELEM, {"map_fd": map_fd, "key": key})
-
-    return Link(kernel, None, "struct_ops map update", undo=[unregister])

@@ -35,6 +35,7 @@ class Manager(object):
         info = kernel.info(self.specs, _u.BPF_MAP_INFO, _u.BPF_MAP_INFO_SIZE)
         self.value_size, self.room = info.get("value_size"), info.get("max_entries")
         self.free, self.next = [], 0
+        self.owned, self.users, self.key = (), 0, None   # see _by_info
 
     def new_id(self, args, cookie):
         """A spec id with its spec stored."""
@@ -70,17 +71,78 @@ def manager_of(kernel, program, maps=None):
     manager = getattr(owner, "usdt_manager", None)
     if manager is not None:
         return manager
-    maps = maps if maps is not None else getattr(owner, "maps", None) or {}
+    maps = maps if maps is not None else getattr(owner, "maps", None)
+    if maps is None:
+        return _by_info(kernel, program)
     try:
-        manager = Manager(kernel, maps["__bpf_usdt_specs"], maps["__bpf_usdt_ip_to_spec_id"])
-    except (KeyError, LookupError):
-        raise InputError("program `%s`: the object has no USDT maps" % program.name, hint="include <bpf/usdt.bpf.h> in the BPF source")
+        found = [maps["__bpf_usdt_specs"], maps["__bpf_usdt_ip_to_spec_id"]]
+    except LookupError:
+        raise _no_maps(program)
+    key = found[0] if isinstance(found[0], int) else id(found[0])
+    if (id(kernel), key) in _shared and owner is None:
+        return _shared[id(kernel), key]
+    manager = Manager(kernel, *found)
     if owner is not None:
-        try:
-            owner.usdt_manager = manager
-        except AttributeError:
-            pass
+        owner.usdt_manager = manager
+    else:
+        manager.key = id(kernel), key
+        _shared[manager.key] = manager
     return manager
+
+
+_shared = {}    # managers in use that no object keeps: programs of one object share their spec ids
+
+
+def _no_maps(program):
+    return InputError("program `%s`: the object has no USDT maps" % program.name, hint="include <bpf/usdt.bpf.h> in the BPF source")
+
+
+def _by_info(kernel, program):
+    """The Manager for a program alone: the kernel says which maps it uses (4.15; CAP_SYS_ADMIN)."""
+    from ..syscalls import Attr
+    ids = bytearray(4 * 64)
+    answer = Attr(None, {"nr_map_ids": 64, "map_ids": ids}, _u.BPF_PROG_INFO, _u.BPF_PROG_INFO_SIZE)
+    answer.size = _u.BPF_PROG_INFO_SIZE
+    try:
+        kernel.bpf(_u.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": program.fd, "info.info_len": answer.size, "info.info": answer.buf})
+    except KernelError as error:
+        raise refused(kernel, error, "find the USDT maps of program `%s`" % program.name)
+    found, numbers = {}, {}
+    try:
+        for number in struct.unpack_from("=%dI" % min(64, answer.get("nr_map_ids")), ids):
+            fd = kernel.bpf(_u.BPF_MAP_GET_FD_BY_ID, {"map_id": number})
+            name_at = _u.BPF_MAP_INFO["name"][0]
+            name = bytes(kernel.info(fd, _u.BPF_MAP_INFO, _u.BPF_MAP_INFO_SIZE).buf[name_at:name_at + 16]).rstrip(b"\0")
+            if name in (b"__bpf_usdt_spec", b"__bpf_usdt_ip_t") and name not in found:  # names are cut at 15
+                found[name], numbers[name] = fd, number
+            else:
+                kernel.close(fd)
+        if b"__bpf_usdt_spec" not in found:
+            raise _no_maps(program)
+        key = id(kernel), "id", numbers[b"__bpf_usdt_spec"]
+        if key in _shared:
+            for fd in found.values():
+                kernel.close(fd)
+            return _shared[key]
+        # a program that was compiled for cookies alone may not refer to the second map at all
+        manager = Manager(kernel, found[b"__bpf_usdt_spec"], found.get(b"__bpf_usdt_ip_t", -1))
+        manager.owned, manager.key = tuple(found.values()), key
+        _shared[key] = manager
+        return manager
+    except BaseException:
+        for fd in found.values():
+            kernel.close(fd)
+        raise
+
+
+def _release(manager):
+    """One link less; the last one lets go of what the manager holds."""
+    manager.users -= 1
+    if not manager.users and manager.key is not None:
+        _shared.pop(manager.key, None)
+        for fd in manager.owned:
+            manager.kernel.close(fd)
+        manager.owned = ()
 
 
 def attach_usdt(kernel, program, target=None, path=None, provider=None, name=None, pid=-1, cookie=0, maps=None, way=None):
@@ -105,7 +167,8 @@ def attach_usdt(kernel, program, target=None, path=None, provider=None, name=Non
     manager = manager_of(kernel, program, maps)
     from .. import features
     cookies = way != "ip" and features.have(kernel, "bpf_cookie", False)
-    undo, ids, rows, notes = [], {}, [], []
+    manager.users += 1
+    undo, ids, rows, notes = [lambda: _release(manager)], {}, [], []
     what = "usdt %s:%s:%s" % (where, provider or "*", name)
     try:
         for site in sites:
