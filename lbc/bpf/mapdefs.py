@@ -8,7 +8,6 @@ from __future__ import absolute_import
 
 import struct
 
-from .._py23 import range
 from ..errors import FormatError
 from ..uapi import bpf as _u
 from ..uapi import btf as _b
