@@ -142,8 +142,11 @@ def _gap(end, member, size, align, packed):
         pads, first = [], -end % 8
         if first:
             pads.append("char : %d;" % min(first, member.bit_offset - end))
-        for at in range(end + first, member.bit_offset, 8):
-            pads.append("char : %d;" % min(8, member.bit_offset - at))
+        left = member.bit_offset - end - first
+        if left >= 8:  # whole bytes at once: a damaged offset may be any number
+            pads.append("char _pad_%d[%d];" % ((end + first) // 8, left // 8))
+        if left > 0 and left % 8:
+            pads.append("char : %d;" % (left % 8))
         return pads
     start, end = member.bit_offset // 8, (end + 7) // 8
     if start > -(-end // align) * align:
