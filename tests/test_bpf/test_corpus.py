@@ -149,6 +149,8 @@ def test_instructions_equal_libbpf(judge, label, path, newer):
         pytest.skip("%s is not readable" % path)
     if newer and not judge.command(newer):
         pytest.skip("the lab has no newer libbpf")
+    if newer and path.startswith(corpus.LAB):
+        pytest.skip("the newer libbpf is asked about two targets only, to keep this quick")
     fixtures = corpus.names()
     verdicts = judge.instructions(fixtures, path, newer)
     target, differences, count = open_btf(path), [], 0
@@ -161,6 +163,22 @@ def test_instructions_equal_libbpf(judge, label, path, newer):
         target.close()
     assert not differences, "\n".join(differences)
     assert count >= (150 if label == "small kernel" else 200)
+
+
+def test_the_command_prints_the_same(capsys):
+    """`python -m lbc relocate --json`: one line for each program, the instructions that were compared above."""
+    relocate = pytest.importorskip("lbc.tools.relocate")
+    import json
+    btf = os.path.join(corpus.BTF, "small_kernel.btf")
+    assert relocate.main([corpus.path("core_subprogram"), "--btf", btf, "--json"]) == 0
+    rows = dict((row["prog"], row["insns"]) for row in map(json.loads, capsys.readouterr()[0].splitlines()))
+    from lbc.btf.parse import open_btf
+    target = open_btf(btf)
+    expected = ours("core_subprogram", target)
+    target.close()
+    assert sorted(rows) == ["on_exec", "on_switch"]
+    for name in rows:
+        assert bytearray.fromhex(rows[name]) == expected[name].insns
 
 
 def test_masking_hides_only_what_the_kernel_knows():
