@@ -18,7 +18,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import reporter  # noqa: E402  by path: `tests` would import pytest's world here too
 
 PLUGINS_OFF = ["cacheprovider", "doctest", "junitxml", "pastebin", "nose", "stepwise", "setuponly", "setupplan",
-               "legacypath",
                "threadexception", "unraisableexception", "debugging"]
 RESTARTS = 8
 
