@@ -8,7 +8,6 @@ each.  Whatever carries the tag of a process that is dead, in our own PID name s
 from __future__ import absolute_import
 
 import os
-import re
 
 from ...errors import KernelError
 
@@ -16,7 +15,6 @@ __all__ = ["tag", "is_dead", "keep", "forget", "note", "erase", "sweep", "RUN_DI
 
 RUN_DIR = "/run/lbc"
 SWEEPERS = {}   # first word of a journal line -> f(kernel, [words]) that undoes it
-_TAG = re.compile(r"lbc_([0-9a-f]+)_([0-9a-f]+)_([0-9a-f]+)$")
 _state = {"pid": 0, "tag": None, "live": [], "lines": [], "armed": 0, "swept": None}
 
 
@@ -46,10 +44,10 @@ def tag():
 
 def is_dead(name):
     """True when ``name`` is the tag of a process of our PID name space that is gone; False for anything else."""
-    match = _TAG.match(name)
-    if not match:
+    parts = name.split("_")
+    if len(parts) != 4 or parts[0] != "lbc" or not all(part and not part.strip("0123456789abcdef") for part in parts[1:]):
         return False
-    space, pid, start = (int(part, 16) for part in match.groups())
+    space, pid, start = (int(part, 16) for part in parts[1:])
     return space == _name_space() and _start_time(pid) != start
 
 
