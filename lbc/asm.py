@@ -1,7 +1,7 @@
 """One BPF instruction: encode, decode, print.
 
-Encoding: Documentation/bpf/standardization/instruction-set.rst (RFC 9669) and include/uapi/linux/bpf.h.  The text is that
-of llvm-objdump (numbers in hex), close enough to the verifier's log for the two to be read side by side.
+Encoding: Documentation/bpf/standardization/instruction-set.rst (RFC 9669) and include/uapi/linux/bpf.h.  The text is
+that of llvm-objdump (numbers in hex), close enough to the verifier's log for the two to be read side by side.
 """
 from __future__ import absolute_import
 

@@ -1,7 +1,8 @@
-"""What the compiler leaves open in an object's BTF, filled in from ELF: section sizes, variable offsets, linkage, externs.
+"""What the compiler leaves open in an object's BTF, filled in from ELF: section sizes, variable offsets, externs.
 
-Works on the raw .BTF bytes, before a Btf is made of them, because all of it changes numbers in place.  The result is what
-BPF_BTF_LOAD may be given.  Facts: Documentation/bpf/btf.rst; libbpf ``btf_fixup_datasec``, ``bpf_object__collect_externs``.
+Works on the raw .BTF bytes, before a Btf is made of them, because all of it changes numbers in place.  The result is
+what BPF_BTF_LOAD may be given.
+Facts: Documentation/bpf/btf.rst; libbpf ``btf_fixup_datasec``, ``bpf_object__collect_externs``.
 """
 from __future__ import absolute_import
 
@@ -19,9 +20,10 @@ STV_INTERNAL, STV_HIDDEN = 1, 2  # gABI, symbol visibility
 # Bytes after the 12 of struct btf_type: (fixed, per vlen), Documentation/bpf/btf.rst
 _SIZES = {_u.BTF_KIND_INT: (4, 0), _u.BTF_KIND_PTR: (0, 0), _u.BTF_KIND_ARRAY: (12, 0), _u.BTF_KIND_STRUCT: (0, 12),
           _u.BTF_KIND_UNION: (0, 12), _u.BTF_KIND_ENUM: (0, 8), _u.BTF_KIND_FWD: (0, 0), _u.BTF_KIND_TYPEDEF: (0, 0),
-          _u.BTF_KIND_VOLATILE: (0, 0), _u.BTF_KIND_CONST: (0, 0), _u.BTF_KIND_RESTRICT: (0, 0), _u.BTF_KIND_FUNC: (0, 0),
-          _u.BTF_KIND_FUNC_PROTO: (0, 8), _u.BTF_KIND_VAR: (4, 0), _u.BTF_KIND_DATASEC: (0, 12), _u.BTF_KIND_FLOAT: (0, 0),
-          _u.BTF_KIND_DECL_TAG: (4, 0), _u.BTF_KIND_TYPE_TAG: (0, 0), _u.BTF_KIND_ENUM64: (0, 12)}
+          _u.BTF_KIND_VOLATILE: (0, 0), _u.BTF_KIND_CONST: (0, 0), _u.BTF_KIND_RESTRICT: (0, 0),
+          _u.BTF_KIND_FUNC: (0, 0), _u.BTF_KIND_FUNC_PROTO: (0, 8), _u.BTF_KIND_VAR: (4, 0),
+          _u.BTF_KIND_DATASEC: (0, 12), _u.BTF_KIND_FLOAT: (0, 0), _u.BTF_KIND_DECL_TAG: (4, 0),
+          _u.BTF_KIND_TYPE_TAG: (0, 0), _u.BTF_KIND_ENUM64: (0, 12)}
 
 
 class ObjectBtf(object):
@@ -257,7 +259,7 @@ class ObjectBtf(object):
 
 
 def kconfig_type(btf, type_id):
-    """("bool" | "char" | "int" | "tristate" | "text", signed) of a .kconfig extern's type, None where libbpf refuses it."""
+    """("bool" | "char" | "int" | "tristate" | "text", signed) of a .kconfig extern's type; None: libbpf refuses it."""
     number = btf.resolve(type_id)
     kind = btf.type(number) if number else None
     if kind is None:

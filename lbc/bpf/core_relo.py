@@ -1,8 +1,8 @@
-"""CO-RE: ObjectSpec + target BTF -> ObjectSpec whose instructions fit that kernel.  Pure: the same answer on any machine.
+"""CO-RE: ObjectSpec + target BTF -> ObjectSpec whose instructions fit that kernel.  Pure: the same on any machine.
 
-For each relocation the candidates are the target's types of the same name without ``___flavour``; those that do not have
-the path drop out, the rest must agree on the value.  An instruction whose relocation cannot be had is replaced by a call
-that the verifier refuses if it is ever reached ("poisoned"); existence checks become 0 instead.
+For each relocation the candidates are the target's types of the same name without ``___flavour``; those that do not
+have the path drop out, the rest must agree on the value.  An instruction whose relocation cannot be had is replaced by
+a call that the verifier refuses if it is ever reached ("poisoned"); existence checks become 0 instead.
 Rules: libbpf src/relo_core.c and src/libbpf.c (bpf_core_find_cands); Documentation/bpf/llvm_reloc.rst.
 """
 from __future__ import absolute_import
@@ -152,7 +152,8 @@ class _Relocator(object):
             found = [(self.vmlinux, number) for number in self.vmlinux.find_essential(name, kinds)]
             if not found:
                 for module in self._modules():
-                    found += [(module, number) for number in module.find_essential(name, kinds) if number >= module.start_id]
+                    found += [(module, number) for number in module.find_essential(name, kinds)
+                              if number >= module.start_id]
             self.candidates[type_id] = found
         return found
 
@@ -231,7 +232,7 @@ def _signed32(value):
 
 
 def pointer_size(btf):
-    """Bytes of a pointer in ``btf``, told by its ``long``; sets ``btf.pointer_size`` (8 where there is no such type)."""
+    """Bytes of a pointer in ``btf``, told by its ``long``; sets ``btf.pointer_size`` (8 where there is no such)."""
     for number in _first_longs(btf):
         size = btf.type(number).size
         if size in (4, 8):

@@ -19,15 +19,15 @@ TYPE = frozenset((_r.BPF_CORE_TYPE_ID_LOCAL, _r.BPF_CORE_TYPE_ID_TARGET, _r.BPF_
                   _r.BPF_CORE_TYPE_MATCHES))
 ENUM_VALUE = frozenset((_r.BPF_CORE_ENUMVAL_EXISTS, _r.BPF_CORE_ENUMVAL_VALUE))
 # as in the messages of libbpf and the kernel, so that they can be looked up
-KIND_TEXTS = ("byte_off", "byte_sz", "field_exists", "signed", "lshift_u64", "rshift_u64", "local_type_id", "target_type_id",
-              "type_exists", "type_size", "enumval_exists", "enumval_value", "type_matches")
+KIND_TEXTS = ("byte_off", "byte_sz", "field_exists", "signed", "lshift_u64", "rshift_u64", "local_type_id",
+              "target_type_id", "type_exists", "type_size", "enumval_exists", "enumval_value", "type_matches")
 _COMPOSITE = (_u.BTF_KIND_STRUCT, _u.BTF_KIND_UNION)
 _ENUMS = (_u.BTF_KIND_ENUM, _u.BTF_KIND_ENUM64)
 
 
 class Path(object):
-    """One way through types.  ``steps``: [(type id, index, name or None)]: None is an array element; ``raw``: the indexes
-    one by one, anonymous members included; ``bit_offset`` of the end from the start."""
+    """One way through types.  ``steps``: [(type id, index, name or None)]: None is an array element; ``raw``: the
+    indexes one by one, anonymous members included; ``bit_offset`` of the end from the start."""
 
     __slots__ = ("btf", "root", "kind", "steps", "raw", "bit_offset")
 
@@ -65,7 +65,7 @@ def _is_flexible(btf, step, array):
 
 
 def parse(btf, type_id, access, kind):
-    """Path of the relocation (type id, access string, kind) in the object's own BTF.  RelocError when it makes no sense."""
+    """Path of the relocation (type id, access string, kind) in the object's own BTF.  RelocError if it is nonsense."""
     path = Path(btf, type_id, kind)
 
     def bad(why):

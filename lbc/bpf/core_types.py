@@ -1,6 +1,6 @@
 """CO-RE's two questions about types of different BTFs: are they compatible (type_exists), do they match (type_matches)?
 
-Rules: Documentation/bpf/llvm_reloc.rst and libbpf src/relo_core.c (__bpf_core_types_are_compat, __bpf_core_types_match).
+Rules: Documentation/bpf/llvm_reloc.rst, libbpf src/relo_core.c (__bpf_core_types_are_compat, __bpf_core_types_match).
 Depths are libbpf's: 32 steps along one chain, 32 levels of recursion; beyond that RelocError.
 """
 from __future__ import absolute_import
@@ -91,7 +91,7 @@ def types_match(local, local_id, target, target_id, behind_pointer=False, level=
 
 
 class _Matcher(object):
-    """Answers are kept: the same pair of types at the same place is asked for often, and hostile types ask exponentially."""
+    """Answers are kept: the same pair of types is asked for often, and hostile types ask exponentially."""
 
     def __init__(self, local, target):
         self.local, self.target, self.known = local, target, {}

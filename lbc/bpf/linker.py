@@ -1,8 +1,8 @@
 """ObjectSpec -> ObjectSpec: every program gets the subprograms it uses appended, calls and callback addresses resolved.
 
-Order and arithmetic are libbpf's (bpf_object__reloc_code): a subprogram is appended when the first call to it is met, and
-its own calls are followed before the caller goes on.  Afterwards ld_imm64 instructions carry their pseudo source register
-(map 1, map value 2, BTF id 3, function 4); map fds and kernel ids are 0 until the loader knows them.
+Order and arithmetic are libbpf's (bpf_object__reloc_code): a subprogram is appended when the first call to it is met,
+and its own calls are followed before the caller goes on.  Afterwards ld_imm64 instructions carry their pseudo source
+register (map 1, map value 2, BTF id 3, function 4); map fds and kernel ids are 0 until the loader knows them.
 """
 from __future__ import absolute_import
 
@@ -65,7 +65,7 @@ class _Linker(object):
         return None
 
     def _sites(self, program):
-        """[(instruction, kind, byte offset in .text of the callee)] of calls and callback addresses, in order; cached."""
+        """[(instruction, kind, byte offset in .text of the callee)] of calls and callback addresses; cached."""
         found = self.calls.get(id(program))
         if found is not None:
             return found
@@ -160,7 +160,8 @@ class _Linker(object):
             elif part is program:
                 infos[name] = False  # the kernel takes all of it or none
             else:
-                raise RelocError("function `%s` has no %s in .BTF.ext, its caller has" % (part.name, name), program.name)
+                raise RelocError("function `%s` has no %s in .BTF.ext, its caller has" % (part.name, name),
+                                 program.name)
 
     def _source(self, insns, insn, value):
         at = insn * 8 + 1

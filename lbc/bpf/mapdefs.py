@@ -1,7 +1,7 @@
 """Map definitions of an object file -> MapSpec: BTF ``.maps``, the older ``maps`` section, global data, struct_ops.
 
-In a ``.maps`` variable every attribute is a member: numbers are the length of an array that the member points to, key and
-value are pointers to the types, ``values`` is a flexible array (Documentation/bpf/libbpf, bpf_helpers.h ``__uint``,
+In a ``.maps`` variable every attribute is a member: numbers are the length of an array that the member points to, key
+and value are pointers to the types, ``values`` is a flexible array (Documentation/bpf/libbpf, bpf_helpers.h ``__uint``,
 ``__type``, ``__array``, ``__ulong``).
 """
 from __future__ import absolute_import
@@ -136,7 +136,7 @@ def ring_size(size, page_size):
 
 
 def legacy_maps(section, raw, symbols, order, btf=None, path=None):
-    """[(offset, MapSpec)] of a ``maps`` section: one struct bpf_map_def, or a larger one, for each symbol (libbpf < 1.0)."""
+    """[(offset, MapSpec)] of a ``maps`` section: a struct bpf_map_def, or a larger one, per symbol (libbpf < 1.0)."""
     named = [symbol for symbol in symbols if symbol.shndx == section.index and symbol.type != _e.STT_SECTION]
     if not named or not raw:
         return []
@@ -149,7 +149,8 @@ def legacy_maps(section, raw, symbols, order, btf=None, path=None):
             raise FormatError("map `%s` lies outside of its section" % symbol.name, path, section.name, symbol.value)
         row = raw[symbol.value:symbol.value + size]
         if row[20:].strip(b"\0"):
-            raise FormatError("map `%s` uses options beyond struct bpf_map_def" % symbol.name, path, section.name, symbol.value)
+            raise FormatError("map `%s` uses options beyond struct bpf_map_def" % symbol.name, path, section.name,
+                              symbol.value)
         type_, key_size, value_size, entries, flags = struct.unpack(order + "5I", row[:20].ljust(20, b"\0"))
         spec = MapSpec(symbol.name, type_, key_size, value_size, entries, flags, section=section.name)
         if btf is not None:
@@ -189,8 +190,9 @@ def data_map(object_name, section, size, data, kind, btf, datasec_id, symbols):
         if symbol.name and symbol.name not in variables:
             variables[symbol.name] = Variable(symbol.name, symbol.value, symbol.size)
     percpu = kind == "percpu"
-    return MapSpec(internal_name(object_name, section), _u.BPF_MAP_TYPE_PERCPU_ARRAY if percpu else _u.BPF_MAP_TYPE_ARRAY,
-                   4, size, 1, flags | (_u.BPF_F_MMAPABLE if mmapable and not percpu else 0), value_type_id=datasec_id,
+    return MapSpec(internal_name(object_name, section),
+                   _u.BPF_MAP_TYPE_PERCPU_ARRAY if percpu else _u.BPF_MAP_TYPE_ARRAY, 4, size, 1,
+                   flags | (_u.BPF_F_MMAPABLE if mmapable and not percpu else 0), value_type_id=datasec_id,
                    data=bytearray(size) if data is None else bytearray(data), kind=kind, section=section,
                    variables=variables)
 
@@ -198,15 +200,16 @@ def data_map(object_name, section, size, data, kind, btf, datasec_id, symbols):
 def struct_ops_maps(btf, datasec, section, raw, path=None):
     """[(offset, MapSpec, kinds.Struct)] of a .struct_ops section; functions are filled in from its relocations."""
     autocreate, plain = not section.startswith("?"), section.lstrip("?")
-    found = []
+    found, room = [], len(raw)
     for var_id, offset, _ in datasec.vars:
         var = btf.type(var_id)
         number = btf.resolve(var.type) if var.kind == _b.BTF_KIND_VAR else 0
         definition = btf.type(number)
         if not number or definition.kind != _b.BTF_KIND_STRUCT or not definition.name:
             raise FormatError("struct_ops variable `%s` is no named struct" % var.name, path, section, offset)
-        if offset + definition.size > len(raw):
-            raise FormatError("struct_ops variable `%s` lies outside of its section" % var.name, path, section, offset)
+        room -= definition.size
+        if offset + definition.size > len(raw) or room < 0:
+            raise FormatError("struct_ops variable `%s` does not fit its section" % var.name, path, section, offset)
         found.append((offset, MapSpec(var.name, _u.BPF_MAP_TYPE_STRUCT_OPS, 4, definition.size, 1,
                                       _u.BPF_F_LINK if plain == ".struct_ops.link" else 0, value_type_id=number,
                                       data=bytearray(raw[offset:offset + definition.size]), kind="struct_ops",
@@ -216,7 +219,7 @@ def struct_ops_maps(btf, datasec, section, raw, path=None):
 
 
 def fill_slots(spec, definition, var_size, offset, target):
-    """Record that the ``values`` entry at byte ``offset`` of the variable points to map or program ``target``; -> bool."""
+    """Record that the ``values`` entry at byte ``offset`` of the variable is map or program ``target``; -> bool."""
     member = definition.members[-1] if definition.members else None
     if member is None or member.name != "values" or offset * 8 < member.bit_offset or offset + 8 > var_size:
         return False

@@ -1,8 +1,8 @@
-"""A compiled BPF object file -> ObjectSpec: programs, subprograms, maps, externs, relocations; nothing of it needs a kernel.
+"""A compiled BPF object file -> ObjectSpec: programs, subprograms, maps, externs, relocations; no kernel is needed.
 
-Accepts and refuses what libbpf 1.x does (src/libbpf.c: elf_collect, collect_externs, fixup_btf, init_maps, collect_relos),
-and in addition the older ``maps`` section.  Damaged input gives FormatError; time and memory stay within a small multiple
-of the file's size (.bss apart, which is bounded).
+Accepts and refuses what libbpf 1.x does (src/libbpf.c: elf_collect, collect_externs, fixup_btf, init_maps,
+collect_relos), and in addition the older ``maps`` section.  Damaged input gives FormatError; time and memory stay
+within a small multiple of the file's size (.bss apart, which is bounded).
 """
 from __future__ import absolute_import
 
@@ -71,7 +71,7 @@ class _Reader(object):
         if len(tables) != 1:
             raise FormatError("%d symbol tables; a BPF object has one (stripped?)" % len(tables), self.path)
         self.symbols = elf.symbols(tables[0])
-        self.code, self.data, self.relocs = OrderedDict(), OrderedDict(), []   # section index -> _Section, (section, kind)
+        self.code, self.data, self.relocs = OrderedDict(), OrderedDict(), []  # index -> _Section, (section, kind)
         self.maps, self.map_at, self.data_at, self.struct_ops = OrderedDict(), {}, {}, []
         self.license, self.version, self.btf, self.ext, self.bss = b"", 0, None, None, 0
         self.btf_data = self.ext_data = self.maps_section = self.legacy = self.text = self.arena = None
@@ -168,9 +168,11 @@ class _Reader(object):
             if symbol.value + symbol.size > len(code.raw):
                 raise self._bad("function `%s` leaves its section" % symbol.name, section.name, symbol.value)
             if not is_text and symbol.bind == _e.STB_LOCAL:
-                raise self._bad("program `%s` is static; programs must be global" % symbol.name, section.name, symbol.value)
+                raise self._bad("program `%s` is static; programs must be global" % symbol.name, section.name,
+                                symbol.value)
             if not symbol.size or symbol.size % 8 or symbol.value % 8:
-                raise self._bad("function `%s` is no whole number of instructions" % symbol.name, section.name, symbol.value)
+                raise self._bad("function `%s` is no whole number of instructions" % symbol.name, section.name,
+                                symbol.value)
             code.room -= symbol.size
             if code.room < 0:
                 raise self._bad("functions overlap", section.name, symbol.value)
@@ -187,7 +189,8 @@ class _Reader(object):
 
     @staticmethod
     def _is_extern(symbol):
-        return symbol.shndx == _e.SHN_UNDEF and symbol.type == _e.STT_NOTYPE and symbol.bind in (_e.STB_GLOBAL, _e.STB_WEAK)
+        return symbol.shndx == _e.SHN_UNDEF and symbol.type == _e.STT_NOTYPE and \
+            symbol.bind in (_e.STB_GLOBAL, _e.STB_WEAK)
 
     def _btf(self):
         externs = self._extern_symbols()
@@ -247,8 +250,8 @@ class _Reader(object):
     def _maps(self):
         if self.legacy is not None:
             raw = self.elf.data(self.legacy)
-            for offset, spec in mapdefs.legacy_maps(self.legacy, raw, self.by_section.get(self.legacy.index, ()), self.order,
-                                                    self.btf, self.path):
+            for offset, spec in mapdefs.legacy_maps(self.legacy, raw, self.by_section.get(self.legacy.index, ()),
+                                                    self.order, self.btf, self.path):
                 self._add_map(spec, self.legacy.index, offset)
         if self.maps_section is not None:
             number = self._datasec_id(".maps")
@@ -300,11 +303,8 @@ class _Reader(object):
         if not number:
             raise self._bad("BTF does not describe the section", section.name)
         raw = self.elf.data(section)
-        room = len(raw)
-        for offset, spec, definition in mapdefs.struct_ops_maps(self.btf, self.btf.type(number), section.name, raw, self.path):
-            room -= len(spec.data)
-            if room < 0:
-                raise self._bad("struct_ops variables overlap", section.name, offset)
+        for offset, spec, definition in mapdefs.struct_ops_maps(self.btf, self.btf.type(number), section.name, raw,
+                                                                self.path):
             self._add_map(spec)
             self.map_at.setdefault(("struct_ops", section.index), []).append((offset, spec, definition))
 
@@ -388,7 +388,8 @@ class _Reader(object):
         if spec.type in mapdefs.MAP_IN_MAP:
             known = symbol.name in self.maps and symbol.shndx == self.maps_section.index
             if spec.type == _u.BPF_MAP_TYPE_HASH_OF_MAPS and spec.key_size != 4:
-                raise self._bad("map `%s`: only a hash of maps with 4-byte keys can be filled" % spec.name, section.name, offset)
+                raise self._bad("map `%s`: only a hash of maps with 4-byte keys can be filled" % spec.name,
+                                section.name, offset)
         elif spec.type == _u.BPF_MAP_TYPE_PROG_ARRAY:
             code = self.code.get(symbol.shndx)
             program = code.find(symbol.value) if code is not None and symbol.shndx != self.text else None
@@ -406,14 +407,16 @@ class _Reader(object):
             raise self._bad("no struct_ops map here for `%s`" % symbol.name, section.name, offset)
         member = next((m for m in definition.members if m.bit_offset == (offset - start) * 8 and m.name), None)
         if member is None or not self._is_function_pointer(member.type):
-            raise self._bad("map `%s` has no function pointer at byte %d" % (spec.name, offset - start), section.name, offset)
+            raise self._bad("map `%s` has no function pointer at byte %d" % (spec.name, offset - start),
+                            section.name, offset)
         code = self.code.get(symbol.shndx)
         program = code.find(symbol.value) if code is not None and symbol.shndx != self.text else None
         if program is None or program.section_offset != symbol.value:
             raise self._bad("map `%s`: `%s` is no program" % (spec.name, symbol.name), section.name, offset)
         row = program.section_def
         if row is None or row.type != _u.BPF_PROG_TYPE_STRUCT_OPS:
-            raise self._bad("map `%s`: program `%s` is not in a struct_ops section" % (spec.name, program.name), section.name)
+            raise self._bad("map `%s`: program `%s` is not in a struct_ops section" % (spec.name, program.name),
+                            section.name)
         spec.struct_ops_funcs[member.name] = program.name
 
     def _is_function_pointer(self, type_id):
@@ -460,5 +463,5 @@ class _Reader(object):
                         key = "%s@%d" % (program.name, program.section_offset // 8 + len(subprograms))
                     subprograms[key] = program
         order = list(self.ext.core_relos) if self.ext is not None else []
-        return ObjectSpec(self.path or "", self.name, self.elf.byteorder, self.maps, programs, subprograms, self.externs,
-                          self.btf, self.license, self.version, order)
+        return ObjectSpec(self.path or "", self.name, self.elf.byteorder, self.maps, programs, subprograms,
+                          self.externs, self.btf, self.license, self.version, order)

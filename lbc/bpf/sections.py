@@ -1,7 +1,7 @@
-"""ELF section name -> program type, attach type and how to attach: the table of libbpf 1.5 and newer, and its matching rules.
+"""ELF section name -> program type, attach type and how to attach: the table of libbpf 1.5 and newer, and its rules.
 
-A program's section is either exactly a name of the table ("xdp", "tc/ingress") or, for names marked ``+``, the name alone
-or the name, a slash and the target ("kprobe/vfs_read").  A leading ``?`` means "not loaded unless asked for".
+A program's section is either exactly a name of the table ("xdp", "tc/ingress") or, for names marked ``+``, the name
+alone or the name, a slash and the target ("kprobe/vfs_read").  A leading ``?`` means "not loaded unless asked for".
 Facts: libbpf src/libbpf.c ``section_defs`` and ``sec_def_matches``; Documentation/bpf/libbpf/program_types.rst.
 """
 from __future__ import absolute_import

@@ -2,8 +2,8 @@
 
 usage: python -m lbc relocate OBJECT.bpf.o --btf FILE [--btf FILE ...] [--json] [--all]
 
-  --btf FILE   the target's types: raw BTF (/sys/kernel/btf/vmlinux) or an ELF file with a .BTF section (vmlinux, a .ko);
-               the first is the kernel, further ones are its modules, looked at for types that the kernel does not have
+  --btf FILE   the target's types: raw BTF (/sys/kernel/btf/vmlinux) or an ELF file with a .BTF section (vmlinux, .ko);
+               the first is the kernel, further ones its modules, looked at for types that the kernel does not have
   --json       one line for each program: {"prog": name, "insns": hex of the instructions, in the object's byte order}
   --all        also programs that are not loaded by themselves (SEC("?..."))
 
