@@ -101,6 +101,8 @@ class _Compiler(object):
 
     def _int(self, found):
         order, size = self.order, found.size
+        if size > 16:  # the kernel's own limit is 128 bits
+            raise FormatError("an integer %s of %d bytes" % (found.name, size), self.btf.path, "BTF types")
         if size == 1 and found.encoding & _u.BTF_INT_BOOL:
             return Codec(order, 1, "?", None, bool, False, found.name)
         signed = found.signed

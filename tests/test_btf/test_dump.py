@@ -65,7 +65,7 @@ def test_order_and_forward_declarations():
     btf = parse.Btf(maker.bytes())
     assert integer == 1
     assert dump.dump(btf, other) == (
-        "struct other;\n\nstruct node {\n\tstruct node *next;\n\tstruct other *o;\n};\n\nstruct other {\n"
+        "struct node;\n\nstruct other;\n\nstruct node {\n\tstruct node *next;\n\tstruct other *o;\n};\n\nstruct other {\n"
         "\tstruct node inside;\n};\n")
 
 
