@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""ns for an entry of a hash map of 100,000 x (16 B -> 64 B): stream of raw pairs, stream and dict of decoded records.  Needs root.
+"""ns for an entry of a hash map of 100,000 x (16 B -> 64 B): stream of raw pairs, stream and dict of decoded records.
+Needs root.
 
     PYTHONPATH=. python bench/map_dump.py [ENTRIES]
 """

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""ns for a 64-byte record of a ring buffer: drained raw, handed to a callback raw, as record objects, as batches.  Needs root, 5.10.
+"""ns for a 64-byte record of a ring buffer: drained raw, handed to a callback raw, as record objects, as batches.
+Needs root, 5.10.
 
     PYTHONPATH=. python bench/ring_buffer.py [perf]
 """
@@ -69,7 +70,8 @@ def measure(kind, mixed, codec, batches):
 def main(kind="ring"):
     print("%s, backend %s, Python %s" % (kind, _native.backend.__name__.rpartition("_")[2], sys.version.split()[0]))
     records = BtfCodec(struct_btf(8), 2, 64)
-    for title, mixed, how, batches in (("raw, batches", False, None, True), ("raw, a callback each", False, None, False),
+    for title, mixed, how, batches in (("raw, batches", False, None, True), ("raw, a callback each", False, None,
+    False),
                                        ("record objects, batches", False, records, True),
                                        ("record objects, a callback each", False, records, False),
                                        ("mixed sizes raw, a callback each", True, None, False)):

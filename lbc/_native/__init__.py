@@ -1,7 +1,8 @@
 """Raw system calls and shared memory: the only home of ctypes and cffi.
 
 Two backends define the same names (``with_ctypes`` is the definition and always there; ``with_cffi`` needs the compiled
-module that ``python -m lbc._native.build`` makes).  ``backend`` is the one in use; ``LBC_NATIVE=ctypes|cffi`` forces one,
+module that ``python -m lbc._native.build`` makes).
+``backend`` is the one in use; ``LBC_NATIVE=ctypes|cffi`` forces one,
 and a forced one that is missing is an error, never a silent fallback.
 
 syscall(nr, *args)      -> int; raises OSError(errno).  args: ints (addresses included)

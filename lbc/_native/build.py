@@ -1,6 +1,7 @@
 """Builds the optional compiled part of lbc: ``python -m lbc._native.build``.
 
-Needs cffi, a C compiler and this Python's headers, at build time only.  The extension goes into the package's folder, or,
+Needs cffi, a C compiler and this Python's headers, at build time only.
+The extension goes into the package's folder, or,
 where that cannot be written (or with --user), into a private folder of the user: ~/.cache/lbc/native.
 Prints the path.  Exit 0, 1 where it cannot be built, 2 for wrong usage.
 """
@@ -20,7 +21,8 @@ uint64_t lbc_load_acquire(uint64_t addr);
 void lbc_store_release(uint64_t addr, uint64_t value);
 void lbc_perf_drain(char *base, uint64_t page, uint64_t size, char *out, uint64_t room, uint32_t *sizes, uint64_t most,
                     uint64_t *result);
-void lbc_ring_drain(char *consumer, const char *memory, uint64_t page, uint64_t size, char *out, uint64_t room, uint32_t *sizes,
+void lbc_ring_drain(char *consumer, const char *memory, uint64_t page, uint64_t size, char *out, uint64_t room,
+                    uint32_t *sizes,
                     uint64_t most, uint64_t *result);
 """
 
@@ -30,7 +32,8 @@ def build(folder):
     try:
         from cffi import FFI
     except ImportError as error:
-        raise LbcError("cannot build: this Python has no cffi", cause=error, hint="pip install cffi (for 2.7: cffi==1.15.1)")
+        raise LbcError("cannot build: this Python has no cffi", cause=error,
+                       hint="pip install cffi (for 2.7: cffi==1.15.1)")
     import pkgutil
     source = pkgutil.get_data("lbc._native", "fast.c").decode("ascii")
     ffi = FFI()
@@ -44,7 +47,11 @@ def build(folder):
         try:
             built = ffi.compile(tmpdir=work)
         except Exception as error:  # cffi and distutils raise their own kinds
-            raise LbcError("cannot build: %s" % error, cause=error, hint="a C compiler and the headers of this Python are needed")
+            raise LbcError(
+    "cannot build: %s" %
+    error,
+    cause=error,
+     hint="a C compiler and the headers of this Python are needed")
         finally:
             os.dup2(saved, 1)
         target = os.path.join(folder, os.path.basename(built))

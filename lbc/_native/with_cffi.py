@@ -1,8 +1,10 @@
-"""The compiled backend: same names as with_ctypes, and rings and maps drained in one call.  ImportError where it was not built.
+"""The compiled backend: same names as with_ctypes, and rings and maps drained in one call.
+ImportError where it was not built.
 
 ``cffi`` itself is needed only to build; the extension needs ``_cffi_backend`` to load.
 
-Drain(room, most).perf(memory, page, size), .ring(consumer, memory, page, size)    what lbc.bpf.rings does record by record.
+Drain(room, most).perf(memory, page, size), .ring(consumer, memory, page,
+size)    what lbc.bpf.rings does record by record.
 Map dumps gain nothing here: the batch command is one call for thousands of entries already.
 """
 from __future__ import absolute_import
@@ -56,7 +58,8 @@ class Drain(object):
         self.result = _ffi.new("uint64_t[6]")
 
     def taken(self):
-        """(count, data, sizes, lost, position): the records joined as bytes; sizes: an int when all are equal, else a tuple."""
+        """(count, data, sizes, lost, position): the records joined as bytes;
+        sizes: an int when all are equal, else a tuple."""
         count, used, uniform, lost, tail, _ = self.result
         if not count:
             return 0, b"", 0, lost, tail
@@ -70,7 +73,8 @@ class Drain(object):
 
     def ring(self, consumer, memory, page, size):
         """Take records out of a BPF ring buffer (mmaps of the consumer page and of the rest)."""
-        _lib.lbc_ring_drain(_from_buffer(consumer), _from_buffer(memory), page, size, self.out, self.room, self.sizes, self.most, self.result)
+        _lib.lbc_ring_drain(_from_buffer(consumer), _from_buffer(memory), page, size,
+                            self.out, self.room, self.sizes, self.most, self.result)
         if self.result[5] and self.result[5] <= size:
             self.room = self.result[5]
             self.out = _ffi.new("char[]", self.room)

@@ -34,7 +34,8 @@ _u64 = ctypes.c_uint64
 
 
 def load_acquire(addr):
-    """8 bytes at ``addr``.  x86_64 loads are acquire loads; on weaker machines CPython's own locking orders what follows
+    """8 bytes at ``addr``.  x86_64 loads are acquire loads;
+    on weaker machines CPython's own locking orders what follows
     only by accident, which is why the compiled backend exists."""
     return _u64.from_address(addr).value
 

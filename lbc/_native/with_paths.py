@@ -1,4 +1,5 @@
-"""Where the compiled extension lies: beside this file, or in the user's own folder, which must be nobody else's to write."""
+"""Where the compiled extension lies:
+beside this file, or in the user's own folder, which must be nobody else's to write."""
 from __future__ import absolute_import
 
 import os
@@ -32,7 +33,8 @@ def find():
 
 
 def private(folder):
-    """Whether ``folder`` exists, is ours, and no one else may write to it or what is in it (root must not run another's code)."""
+    """Whether ``folder`` exists, is ours,
+    and no one else may write to it or what is in it (root must not run another's code)."""
     try:
         for path in [folder] + [os.path.join(folder, name) for name in os.listdir(folder)]:
             facts = os.lstat(path)

@@ -8,13 +8,15 @@
 Callbacks get ``(cpu, record)``; cpu is None for ring buffers.  A record is bytes, or what the codec makes of it.  Of a
 perf record the kernel pads the bytes to 8 (minus 4): a codec ignores the rest, raw users must know their size.
 
-What is promised: a record whose callback was entered is done with, even when that callback raises (the exception comes out
+What is promised: a record whose callback was entered is done with,
+even when that callback raises (the exception comes out
 of poll()); all others are delivered by the next poll().  None is lost, none comes twice, order is kept per CPU.
 A callback stops the loop by returning False, raising StopPolling or calling ``poller.stop()``, a signal handler by the
 latter; the loop stays stopped until ``resume()``.
 
 Losses: perf buffers count records that found no room, per CPU (``.lost``, ``.lost_by_cpu``, the lost callback).  A ring
-buffer's drops are seen only by the program (its reserve fails): count them there in a global variable called ``dropped``
+buffer's drops are seen only by the program (its reserve fails):
+count them there in a global variable called ``dropped``
 and give it as ``dropped=lambda: obj.globals.dropped``; ``.lost`` then tells it.
 """
 from __future__ import absolute_import
@@ -80,7 +82,8 @@ class _Buffer(object):
         return sum(self.lost_by_cpu.values())
 
     def deliver(self, ring, poller):
-        """Hand on what is in ``ring``: about 1 MB at most, so that one busy CPU does not starve the others.  Number of records."""
+        """Hand on what is in ``ring``: about 1 MB at most, so that one busy CPU does not starve the others.
+        Number of records."""
         total = 0
         for _ in range(16):
             pending = ring.pending
@@ -111,7 +114,8 @@ class _Buffer(object):
             data = records[0]
             if len(records) > 1:
                 pending.append((kind, records[1:]))
-            raise FormatError("record of %d bytes from `%s`; its type has %d" % (len(data), self.name, ring.codec.size), path=self.name)
+            raise FormatError("record of %d bytes from `%s`; its type has %d" %
+                              (len(data), self.name, ring.codec.size), path=self.name)
         callback = self.callback
         if self.by_batch:
             self.records += len(records)
@@ -163,18 +167,22 @@ class PerfBuffer(_Buffer):
 
     callback(cpu, record)   batches=True: (cpu, [records]), cheaper        lost(cpu, count): records that found no room
     codec / decode          see lbc.bpf.map_codec; f(buffer, offset=0)      pages: per CPU, a power of two
-    wakeup_events           wake the reader after so many records: 1 = at once, at 6 us for each record on the program's side
-    watermark               bytes to gather before waking (default: half a ring); what lies below it is seen after latency_ms
+    wakeup_events           wake the reader after so many records:
+    1 = at once, at 6 us for each record on the program's side
+    watermark               bytes to gather before waking (default: half a ring);
+    what lies below it is seen after latency_ms
     latency_ms              how late a record may come when idle; records that follow one another come within 10 ms
     cpus                    only these CPUs
     Raises PrivilegeError, NotSupported, InputError, KernelError.
     """
     hotplug = True
 
-    def __init__(self, kernel, perf_map, callback, lost=None, codec=None, decode=None, pages=64, wakeup_events=None, watermark=None,
+    def __init__(self, kernel, perf_map, callback, lost=None, codec=None, decode=None, pages=64, wakeup_events=None,
+    watermark=None,
                  latency_ms=100, cpus=None, batches=False):
         if perf_map.type != _u.BPF_MAP_TYPE_PERF_EVENT_ARRAY:
-            raise InputError("map `%s` is no perf event array but a %s" % (perf_map.name, _u.MAP_TYPE_NAMES.get(perf_map.type)))
+            raise InputError("map `%s` is no perf event array but a %s" %
+                             (perf_map.name, _u.MAP_TYPE_NAMES.get(perf_map.type)))
         if pages < 1 or pages & (pages - 1):
             raise InputError("pages of a perf buffer: a power of two, not %d" % pages)
         _Buffer.__init__(self, kernel or running_kernel, perf_map.name, callback, batches, lost)
@@ -192,7 +200,8 @@ class PerfBuffer(_Buffer):
             raise
 
     def _attr(self):
-        attr = Attr(None, {"type": _p.PERF_TYPE_SOFTWARE, "size": _p.PERF_ATTR_SIZE_VER0, "config": _p.PERF_COUNT_SW_BPF_OUTPUT,
+        attr = Attr(None, {"type": _p.PERF_TYPE_SOFTWARE, "size": _p.PERF_ATTR_SIZE_VER0, "config":
+        _p.PERF_COUNT_SW_BPF_OUTPUT,
                            "sample_period": 1, "sample_type": _p.PERF_SAMPLE_RAW,
                            "read_format": _p.PERF_FORMAT_TOTAL_TIME_ENABLED | _p.PERF_FORMAT_TOTAL_TIME_RUNNING},
                     layout=_p.PERF_EVENT_ATTR, total=_p.PERF_EVENT_ATTR_SIZE)
@@ -234,7 +243,8 @@ class PerfBuffer(_Buffer):
     @staticmethod
     def _explain(error, doing):
         if error.errno in (errno.EPERM, errno.EACCES):
-            return PrivilegeError("%s: %s" % (doing, error.what), "CAP_PERFMON (CAP_SYS_ADMIN before 5.8), or root", error.call, error.errno,
+            return PrivilegeError("%s: %s" % (doing, error.what), "CAP_PERFMON (CAP_SYS_ADMIN before 5.8), or root",
+            error.call, error.errno,
                                   cause=error, hint="kernel.perf_event_paranoid and container rules decide this")
         if error.errno in (errno.ENOENT, errno.EINVAL) and error.call == "perf_event_open":
             return NotSupported("perf events of type bpf-output", "4.4", error.errno, error.call, cause=error)
@@ -243,7 +253,9 @@ class PerfBuffer(_Buffer):
     # -- CPUs that come and go -----------------------------------------------------------------------------------------
     def watch_cpus(self):
         """Open rings on CPUs that came, close those of CPUs that went.  ([came], [went]) as rings."""
-        online = [cpu for cpu in self.kernel.online_cpus() if cpu < self.map.max_entries and (self.wanted is None or cpu in self.wanted)]
+        online = [
+    cpu for cpu in self.kernel.online_cpus() if cpu < self.map.max_entries and (
+        self.wanted is None or cpu in self.wanted)]
         went = [ring for ring in self.rings if ring.cpu not in online]
         seqnum = self._uevents()
         if seqnum != self._seqnum or seqnum is None:
@@ -306,12 +318,15 @@ class RingBuffer(_Buffer):
 
     callback(None, record)   batches=True: (None, [records])      codec / decode      as PerfBuffer
     dropped                  f() -> records that the program could not store, see the module's text
-    latency_ms               for programs that submit with BPF_RB_NO_WAKEUP: look at least this often; None: only when woken
+    latency_ms               for programs that submit with BPF_RB_NO_WAKEUP: look at least this often;
+    None: only when woken
     """
 
-    def __init__(self, kernel, ring_map, callback, codec=None, decode=None, dropped=None, latency_ms=None, batches=False):
+    def __init__(self, kernel, ring_map, callback, codec=None, decode=None,
+                 dropped=None, latency_ms=None, batches=False):
         if ring_map.type != _u.BPF_MAP_TYPE_RINGBUF:
-            raise InputError("map `%s` is no ring buffer but a %s" % (ring_map.name, _u.MAP_TYPE_NAMES.get(ring_map.type)))
+            raise InputError("map `%s` is no ring buffer but a %s" %
+     (ring_map.name, _u.MAP_TYPE_NAMES.get(ring_map.type)))
         _Buffer.__init__(self, kernel or running_kernel, ring_map.name, callback, batches, None)
         self.map, self.dropped = ring_map, dropped
         self.tick_s = None if latency_ms is None else latency_ms / 1000.0
@@ -340,7 +355,8 @@ class Poller(object):
         self._tick = _FIRST_TICK_S
         self._look_at_cpus = monotonic() + _HOTPLUG_S
         try:
-            self._bell = os.pipe()      # stop() must wake a sleeping epoll: Python 3 restarts it after signals (PEP 475)
+            # stop() must wake a sleeping epoll: Python 3 restarts it after signals (PEP 475)
+            self._bell = os.pipe()
             for fd in (self._epoll.fileno(),) + self._bell:
                 self.kernel.ioctl(fd, _FIOCLEX)
             self._epoll.register(self._bell[0], select.EPOLLIN)
@@ -376,7 +392,8 @@ class Poller(object):
                 pass
 
     def poll(self, timeout_ms=-1):
-        """Deliver records; waits until there is one, ``timeout_ms`` is over (0: no wait; negative or None: no end) or stop().
+        """Deliver records; waits until there is one, ``timeout_ms`` is over (0: no wait;
+        negative or None: no end) or stop().
 
         Returns the number of records delivered.  Exceptions of callbacks come out of here; go on by calling again.
         """
@@ -421,7 +438,8 @@ class Poller(object):
         return total
 
     def _patience(self, left):
-        """Seconds to sleep at most: till the deadline, the next look into rings below their watermark, or at the CPUs."""
+        """Seconds to sleep at most: till the deadline, the next look into rings below their watermark,
+        or at the CPUs."""
         for buf in self.buffers:
             if buf.tick_s is not None:
                 tick = min(self._tick, buf.tick_s)

@@ -1,4 +1,5 @@
-"""Global variables of an object as Python attributes: before load they are edited in the MapSpec, afterwards in the kernel.
+"""Global variables of an object as Python attributes:
+before load they are edited in the MapSpec, afterwards in the kernel.
 
 .rodata and .kconfig are constants once loaded; .data and .bss are shared memory where the kernel maps arrays (5.5),
 else one system call a read and two a write (which then may undo what a program wrote meanwhile beside the variable).
@@ -79,7 +80,9 @@ class Globals(object):
             spec.data[start:end] = data
             return
         if spec.kind in ("rodata", "kconfig"):
-            raise InputError("variable `%s` is constant (.%s) and the object is loaded" % (name, spec.kind), hint="set it before load()")
+            raise InputError(
+    "variable `%s` is constant (.%s) and the object is loaded" %
+     (name, spec.kind), hint="set it before load()")
         memory = live.memory
         if memory is not None:
             memory[start:end] = data

@@ -98,7 +98,8 @@ class BtfCodec(object):
         return self.strided(window, 0, count, self.size, 0)
 
     def strided(self, window, at, count, stride, before):
-        """List of the values in ``count`` slots of ``stride`` bytes from ``at`` on, each ``before`` bytes into its slot."""
+        """List of the values in ``count`` slots of ``stride`` bytes from ``at`` on,
+        each ``before`` bytes into its slot."""
         if self.flexible or not self.is_record:
             decode = self.decode
             first = at + before

@@ -29,7 +29,8 @@ _CHUNK = 256
 
 
 class Map(object):
-    """A live map that owns ``fd``.  ``btf`` with the type ids decodes keys and values; without: ints of 1, 2, 4 or 8 bytes, else bytes.
+    """A live map that owns ``fd``.
+    ``btf`` with the type ids decodes keys and values; without: ints of 1, 2, 4 or 8 bytes, else bytes.
 
     name type key_size value_size max_entries flags    as the kernel has them        spec    the MapSpec or None
     """
@@ -72,11 +73,13 @@ class Map(object):
         kind = _u.MAP_TYPE_NAMES.get(self.type, self.type)
         hint = {errno.E2BIG: "the map is full or the key is outside of it (max_entries is %d)" % self.max_entries,
                 errno.EPERM: "the map is frozen or read-only for user space, or the key type needs another capability",
-                errno.EOPNOTSUPP: "maps of type %s do not offer this" % kind, 524: "maps of type %s do not offer this" % kind,
+                errno.EOPNOTSUPP: "maps of type %s do not offer this" % kind, 524:
+                "maps of type %s do not offer this" % kind,
                 errno.ENOMEM: "the kernel has no memory for another entry"}.get(error.errno)
         if error.errno == errno.EINVAL and self.kernel.facts is not None:
             hint = "maps of type %s may not offer this, or the flags do not fit" % kind
-        return KernelError("%s map `%s`: %s" % (verb, self.name, error.what), error.call, error.errno, cause=error, hint=hint)
+        return KernelError("%s map `%s`: %s" % (verb, self.name, error.what),
+                           error.call, error.errno, cause=error, hint=hint)
 
     def get(self, key, default=None, locked=False):
         """Value of ``key`` or ``default``.  ``locked``: under the bpf_spin_lock in the value (BPF_F_LOCK, 5.1)."""
@@ -95,7 +98,11 @@ class Map(object):
     def put(self, key, value, flags=_u.BPF_ANY, locked=False):
         """Store.  ``flags``: BPF_ANY, BPF_NOEXIST, BPF_EXIST.  False when BPF_NOEXIST or BPF_EXIST said no."""
         try:
-            self.raw.update(self.key_codec.encode(key), self.value_codec.encode(value), flags | (_u.BPF_F_LOCK if locked else 0))
+            self.raw.update(
+    self.key_codec.encode(key),
+    self.value_codec.encode(value),
+    flags | (
+        _u.BPF_F_LOCK if locked else 0))
         except KernelError as error:
             if (flags, error.errno) in ((_u.BPF_NOEXIST, errno.EEXIST), (_u.BPF_EXIST, errno.ENOENT)):
                 return False
@@ -133,12 +140,14 @@ class Map(object):
 
     # -- many elements -----------------------------------------------------------------------------------------------
     def items(self, take=False):
-        """Stream of (key, value), a few thousand a system call.  Others may add and delete meanwhile.  ``take``: removed as well."""
+        """Stream of (key, value), a few thousand a system call.  Others may add and delete meanwhile.
+        ``take``: removed as well."""
         return chain.from_iterable(self._chunks(take))
 
     def _chunks(self, take):
         # Small steps: records that die young cost the garbage collector nothing, and stay in the CPU's cache.
-        key_stream, value_stream, key_size, value_size = self.key_codec.stream, self.value_codec.stream, self.key_size, self.raw.value_size
+        key_stream, value_stream = self.key_codec.stream, self.value_codec.stream
+        key_size, value_size = self.key_size, self.raw.value_size
         for keys, values, count in self.raw.windows(take):
             keys, values = memoryview(keys), memoryview(values)
             for at in range(0, count, _CHUNK):
@@ -151,13 +160,15 @@ class Map(object):
         return self.items(True)
 
     def as_dict(self, raw_keys=False):
-        """All of it as a dict (keys must be hashable: ints, text, bytes, records); ``raw_keys``: keys stay bytes, which is faster."""
+        """All of it as a dict (keys must be hashable: ints, text, bytes, records);
+        ``raw_keys``: keys stay bytes, which is faster."""
         key_stream, value_stream, result = self.key_codec.stream, self.value_codec.stream, {}
         collecting = gc.isenabled()
         gc.disable()    # nothing made here is garbage: looking for it again and again would double the time
         try:
             for keys, values, count in self.raw.windows():
-                result.update(zip(split(keys, self.key_size, count) if raw_keys else key_stream(keys, count), value_stream(values, count)))
+                result.update(zip(split(keys, self.key_size, count) if raw_keys else key_stream(
+                    keys, count), value_stream(values, count)))
         finally:
             if collecting:
                 gc.enable()
@@ -194,7 +205,8 @@ class Map(object):
         pairs = list(iteritems(entries)) if hasattr(entries, "keys") else list(entries)
         encode_key, encode_value = self.key_codec.encode, self.value_codec.encode
         try:
-            self.raw.update_many([encode_key(key) for key, _ in pairs], [encode_value(value) for _, value in pairs], flags)
+            self.raw.update_many([encode_key(key) for key, _ in pairs], [encode_value(value)
+                                 for _, value in pairs], flags)
         except KernelError as error:
             raise self._refused(error, "write")
 
@@ -231,7 +243,8 @@ class Map(object):
             self.pinned = None
 
     def info(self):
-        """dict of struct bpf_map_info, ``id`` and ``btf_id`` among it; {} where the kernel has no such call (before 4.13)."""
+        """dict of struct bpf_map_info, ``id`` and ``btf_id`` among it;
+        {} where the kernel has no such call (before 4.13)."""
         try:
             answer = self.kernel.info(self.fd, _u.BPF_MAP_INFO, _u.BPF_MAP_INFO_SIZE)
         except KernelError as error:
@@ -368,7 +381,8 @@ class FdCodec(IntCodec):
 
 
 class FdArray(ArrayMap):
-    """Arrays of things named by fd: programs, perf events, cgroups, maps.  Written by fd; read back as ids where the kernel tells."""
+    """Arrays of things named by fd: programs, perf events, cgroups, maps.
+    Written by fd; read back as ids where the kernel tells."""
 
     def _value_codec(self):
         return FdCodec(self.value_size, "value of map `%s`" % self.name)
@@ -409,7 +423,8 @@ class MapOfMapsHash(Map):
 
 
 class FdKeyed(Map):
-    """Local storage: the key is an fd of the owner (pidfd, file, socket or cgroup) or an object with ``fileno()``.  No iteration."""
+    """Local storage: the key is an fd of the owner (pidfd, file, socket or cgroup) or an object with ``fileno()``.
+    No iteration."""
 
     def _key_codec(self):
         return FdCodec(self.key_size, "key of map `%s`" % self.name)
@@ -458,7 +473,8 @@ class Queue(Map):
             pass
 
     def _no_keys(self, *args, **kwargs):
-        raise InputError("map `%s` is a %s: it has no keys" % (self.name, _u.MAP_TYPE_NAMES[self.type]), hint=self._HINT)
+        raise InputError("map `%s` is a %s: it has no keys" %
+     (self.name, _u.MAP_TYPE_NAMES[self.type]), hint=self._HINT)
 
     _HINT = "use push(), pop(), peek(), drain()"
     get = put = discard = items = keys = values = __iter__ = __len__ = __contains__ = as_dict = update = _no_keys
@@ -488,10 +504,12 @@ class NoElements(Map):
     """Maps that hold no elements for user space: ring buffers (lbc.bpf.events reads them) and arenas (``.memory``)."""
 
     def _none(self, *args, **kwargs):
-        raise InputError("map `%s` is a %s: it has no elements" % (self.name, _u.MAP_TYPE_NAMES.get(self.type, self.type)),
+        raise InputError("map `%s` is a %s: it has no elements" % (self.name, _u.MAP_TYPE_NAMES.get(self.type,
+        self.type)),
                          hint="read ring buffers with lbc.bpf.events, arenas through .memory")
 
-    get = put = discard = pop = items = keys = values = __iter__ = __len__ = __contains__ = as_dict = update = clear = _none
+    get = put = discard = pop = items = keys = values = as_dict = update = clear = _none
+    __iter__ = __len__ = __contains__ = _none
 
 
 class Arena(NoElements):
@@ -504,12 +522,14 @@ class Arena(NoElements):
 def _kinds():
     table = {}
     for cls, names in (
-            (HashMap, "HASH PERCPU_HASH LRU_HASH LRU_PERCPU_HASH RHASH DEVMAP_HASH CGROUP_STORAGE PERCPU_CGROUP_STORAGE"),
+            (HashMap, "HASH PERCPU_HASH LRU_HASH LRU_PERCPU_HASH RHASH DEVMAP_HASH "
+             "CGROUP_STORAGE PERCPU_CGROUP_STORAGE"),
             (ArrayMap, "ARRAY PERCPU_ARRAY"), (LpmTrie, "LPM_TRIE"), (StackTraceMap, "STACK_TRACE"),
             (PerfEventArray, "PERF_EVENT_ARRAY"), (FdArray, "PROG_ARRAY CGROUP_ARRAY ARRAY_OF_MAPS"),
             (MapOfMapsHash, "HASH_OF_MAPS"), (FdKeyed, "SK_STORAGE INODE_STORAGE TASK_STORAGE CGRP_STORAGE"),
             (FdValued, "SOCKMAP SOCKHASH REUSEPORT_SOCKARRAY XSKMAP"), (Map, "DEVMAP CPUMAP STRUCT_OPS INSN_ARRAY"),
-            (Queue, "QUEUE STACK"), (BloomFilter, "BLOOM_FILTER"), (NoElements, "RINGBUF USER_RINGBUF"), (Arena, "ARENA")):
+            (Queue, "QUEUE STACK"), (BloomFilter, "BLOOM_FILTER"), (NoElements, "RINGBUF USER_RINGBUF"), (Arena,
+            "ARENA")):
         for name in names.split():
             table[getattr(_u, "BPF_MAP_TYPE_" + name)] = cls
     return table

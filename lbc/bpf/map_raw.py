@@ -96,7 +96,8 @@ class RawMap(object):
             _Q.pack_into(attr.buf, _FLAGS, flags)
             attr.fields["flags"] = slot.flags = flags
         if cmd == _u.BPF_MAP_DELETE_ELEM:
-            _Q.pack_into(attr.buf, _VALUE, 0)    # this command's attributes end behind the key; the rest must be 0 (CHECK_ATTR)
+            # this command's attributes end behind the key; the rest must be 0 (CHECK_ATTR)
+            _Q.pack_into(attr.buf, _VALUE, 0)
         try:
             self.kernel.run(attr)
             return bytes(slot.value) if result else None
@@ -115,7 +116,8 @@ class RawMap(object):
             raise
 
     def update(self, key, value, flags=0):
-        """Store.  ``flags``: BPF_ANY, BPF_NOEXIST (EEXIST where it is there), BPF_EXIST (ENOENT where not), BPF_F_LOCK."""
+        """Store.  ``flags``: BPF_ANY, BPF_NOEXIST (EEXIST where it is there), BPF_EXIST (ENOENT where not),
+        BPF_F_LOCK."""
         self._call(_u.BPF_MAP_UPDATE_ELEM, key, flags, value)
 
     def delete(self, key):
@@ -148,7 +150,8 @@ class RawMap(object):
         return value if value is not None and self.delete(key) else None
 
     def next_key(self, key=None):
-        """The key behind ``key`` (None: the first), None at the end.  A key that is gone is followed by the first one."""
+        """The key behind ``key`` (None: the first), None at the end.
+        A key that is gone is followed by the first one."""
         slot = _Slot(self.fd, self.key_size, self.key_size)
         slot.attr.cmd = _u.BPF_MAP_GET_NEXT_KEY
         if key is None:
@@ -181,7 +184,8 @@ class RawMap(object):
 
     # -- many elements -----------------------------------------------------------------------------------------------
     def keys(self):
-        """Every key as bytes, each once.  Keys deleted meanwhile may be missing; ends in bounded time whatever others do."""
+        """Every key as bytes, each once.
+        Keys deleted meanwhile may be missing; ends in bounded time whatever others do."""
         seen = set()
         key, calls = self.next_key(), 1
         limit = 3 * self.max_entries + 64
@@ -194,7 +198,8 @@ class RawMap(object):
             key = following
 
     def windows(self, take=False):
-        """(keys, values, count): joined bytes of a few thousand entries at a time; ``take``: removed from the map as well.
+        """(keys, values, count): joined bytes of a few thousand entries at a time;
+        ``take``: removed from the map as well.
 
         Batch commands since 5.6; else one by one.  The buffers are overwritten by the next step.
         """

@@ -14,10 +14,21 @@ from ..uapi import bpf as _u
 from . import pinning
 from .map_kinds import KINDS, Map, MissingKey
 
-__all__ = ["create", "from_pin", "from_id", "from_fd", "KINDS", "Map", "MissingKey", "kernel_name", "ring_size", "explain_eperm"]
+__all__ = [
+    "create",
+    "from_pin",
+    "from_id",
+    "from_fd",
+    "KINDS",
+    "Map",
+    "MissingKey",
+    "kernel_name",
+    "ring_size",
+     "explain_eperm"]
 
 _NO_BTF = frozenset(getattr(_u, "BPF_MAP_TYPE_" + name) for name in (
-    "PERF_EVENT_ARRAY CGROUP_ARRAY STACK_TRACE ARRAY_OF_MAPS HASH_OF_MAPS DEVMAP DEVMAP_HASH CPUMAP XSKMAP SOCKMAP SOCKHASH QUEUE STACK "
+    "PERF_EVENT_ARRAY CGROUP_ARRAY STACK_TRACE ARRAY_OF_MAPS HASH_OF_MAPS DEVMAP DEVMAP_HASH "
+    "CPUMAP XSKMAP SOCKMAP SOCKHASH QUEUE STACK "
     "ARENA RINGBUF USER_RINGBUF PROG_ARRAY").split())     # kernels refuse BTF ids for most of these
 _MAP_IN_MAP = (_u.BPF_MAP_TYPE_ARRAY_OF_MAPS, _u.BPF_MAP_TYPE_HASH_OF_MAPS)
 _RINGS = (_u.BPF_MAP_TYPE_RINGBUF, _u.BPF_MAP_TYPE_USER_RINGBUF)
@@ -40,7 +51,8 @@ def kernel_name(name):
 
 
 def ring_size(size, page):
-    """``size`` bytes rounded up to a power-of-two number of pages, as ring buffers want it; 0 stays 0 (the kernel refuses it)."""
+    """``size`` bytes rounded up to a power-of-two number of pages, as ring buffers want it;
+    0 stays 0 (the kernel refuses it)."""
     if not size:
         return 0
     rounded = page
@@ -62,7 +74,8 @@ def _adjusted(kernel, spec):
 def create(kernel, spec, btf=None, btf_fd=0, inner_fd=None, pin_root=pinning.BPFFS, fields=None):
     """A new Map as ``spec`` (MapSpec) asks, or the pinned one of its name.  Owns its fd.
 
-    btf        Btf of the object: decodes keys and values     btf_fd     the same loaded in the kernel, 0 where it was refused
+    btf        Btf of the object: decodes keys and values     btf_fd     the same loaded in the kernel,
+    0 where it was refused
     inner_fd   fd of a map like spec.inner; made for the moment when absent
     fields     more members of bpf_attr (struct_ops: btf_vmlinux_value_type_id, value_type_btf_obj_fd)
     Raises PrivilegeError, NotSupported, InputError (pinned map of another shape), KernelError.
@@ -85,7 +98,8 @@ def create(kernel, spec, btf=None, btf_fd=0, inner_fd=None, pin_root=pinning.BPF
     finally:
         if inner is not None:
             inner.close()
-    made = KINDS.get(spec.type, Map)(kernel, fd, spec.name, spec.type, spec.key_size, spec.value_size, spec.max_entries, flags, btf,
+    made = KINDS.get(spec.type, Map)(kernel, fd, spec.name, spec.type, spec.key_size, spec.value_size,
+    spec.max_entries, flags, btf,
                                      spec.key_type_id, spec.value_type_id, spec)
     try:
         if spec.data is not None:
@@ -100,7 +114,8 @@ def create(kernel, spec, btf=None, btf_fd=0, inner_fd=None, pin_root=pinning.BPF
 
 def _create_fd(kernel, spec, btf_fd, inner_fd, extra):
     """(fd, flags that the kernel took): everything asked for, then with less: no mmap, no BTF ids, no name."""
-    base = {"map_type": spec.type, "key_size": spec.key_size, "value_size": spec.value_size, "max_entries": spec.max_entries,
+    base = {"map_type": spec.type, "key_size": spec.key_size, "value_size": spec.value_size, "max_entries":
+    spec.max_entries,
             "map_extra": spec.extra, "map_ifindex": spec.ifindex, "inner_map_fd": inner_fd or 0}
     base.update(extra)
     flags = spec.flags
@@ -117,7 +132,8 @@ def _create_fd(kernel, spec, btf_fd, inner_fd, extra):
     for drop in (0, _u.BPF_F_MMAPABLE):   # without it global data is read and written by system calls (before 5.5)
         if drop and not (flags & drop and spec.data is not None):
             continue
-        if not drop and flags & _u.BPF_F_MMAPABLE and spec.data is not None and not kernel.facts.get("map_mmapable", True):
+        if not drop and flags & _u.BPF_F_MMAPABLE and spec.data is not None and not kernel.facts.get(
+            "map_mmapable", True):
             continue
         for with_types in (types, {}) if types else ({},):
             attempts.append((flags & ~drop, name, with_types))
@@ -182,7 +198,8 @@ def explain_eperm(kernel):
         import resource
         soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
         if soft != resource.RLIM_INFINITY:
-            return ("RLIMIT_MEMLOCK is %d bytes (hard limit %d), which kernels before 5.11 charge maps to; or a container or security module "
+            return ("RLIMIT_MEMLOCK is %d bytes (hard limit %d), which kernels before 5.11 "
+                    "charge maps to; or a container or security module "
                     "forbids bpf()" % (soft, hard)), "ulimit -l unlimited, CAP_SYS_RESOURCE"
     except (ImportError, ValueError):
         pass
@@ -198,7 +215,8 @@ def _refused(kernel, spec, error):
         why, need = explain_eperm(kernel)
         return PrivilegeError("%s: %s" % (what, why), need, error.call, error.errno, cause=error, hint="needs " + need)
     if error.errno in (errno.EINVAL, ENOTSUPP, errno.EOPNOTSUPP) and not have_type(kernel, spec.type):
-        return NotSupported("maps of type %s, which `%s` is" % (kind, spec.name), _SINCE.get(spec.type), error.errno, error.call, cause=error)
+        return NotSupported("maps of type %s, which `%s` is" % (kind, spec.name),
+                            _SINCE.get(spec.type), error.errno, error.call, cause=error)
     hint = None
     if error.errno == errno.E2BIG:
         hint = "keys, values or the number of entries are beyond what the kernel takes"
@@ -215,29 +233,33 @@ def _refused(kernel, spec, error):
 
 # {type: (key_size, value_size, max_entries, flags)} that every kernel with the type accepts; others: (4, 4, 1, 0)
 _SMALLEST = {_u.BPF_MAP_TYPE_STACK_TRACE: (4, 8, 1, 0), _u.BPF_MAP_TYPE_LPM_TRIE: (8, 4, 1, _u.BPF_F_NO_PREALLOC),
-             _u.BPF_MAP_TYPE_QUEUE: (0, 4, 1, 0), _u.BPF_MAP_TYPE_STACK: (0, 4, 1, 0), _u.BPF_MAP_TYPE_BLOOM_FILTER: (0, 4, 1, 0),
+             _u.BPF_MAP_TYPE_QUEUE: (0, 4, 1, 0), _u.BPF_MAP_TYPE_STACK: (0, 4, 1, 0), _u.BPF_MAP_TYPE_BLOOM_FILTER:
+             (0, 4, 1, 0),
              _u.BPF_MAP_TYPE_RINGBUF: (0, 0, 4096, 0), _u.BPF_MAP_TYPE_USER_RINGBUF: (0, 0, 4096, 0)}
 _HARD_TO_TRY = _MAP_IN_MAP + _NEEDS_NO_PREALLOC + (
-    _u.BPF_MAP_TYPE_STRUCT_OPS, _u.BPF_MAP_TYPE_ARENA, _u.BPF_MAP_TYPE_CGROUP_STORAGE, _u.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+    _u.BPF_MAP_TYPE_STRUCT_OPS, _u.BPF_MAP_TYPE_ARENA, _u.BPF_MAP_TYPE_CGROUP_STORAGE,
+    _u.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
     _u.BPF_MAP_TYPE_RHASH, _u.BPF_MAP_TYPE_INSN_ARRAY)
 
 
 def have_type(kernel, map_type):
-    """Whether the kernel has maps of this type, found by making a tiny one.  True also where that cannot be told apart."""
+    """Whether the kernel has maps of this type, found by making a tiny one.
+    True also where that cannot be told apart."""
     if map_type not in KINDS or map_type in _HARD_TO_TRY:
         return _u.BPF_MAP_TYPE_RHASH >= map_type and map_type in KINDS
     key, value, entries, flags = _SMALLEST.get(map_type, (4, 4, 1, 0))
     if map_type in _RINGS:
         entries = kernel.page_size()
     try:
-        kernel.close(kernel.bpf(_u.BPF_MAP_CREATE, {"map_type": map_type, "key_size": key, "value_size": value, "max_entries": entries,
+        kernel.close(kernel.bpf(_u.BPF_MAP_CREATE, {"map_type": map_type, "key_size": key, "value_size":
+        value, "max_entries": entries,
                                                     "map_flags": flags}))
         return True
     except KernelError as error:
         return error.errno != errno.EINVAL
 
 
-# -- global data ----------------------------------------------------------------------------------------------------------
+# -- global data ---------------------------------------------------------
 
 def _fill(made, spec):
     """First content of a global data map; constants are frozen so that the verifier may rely on them (5.2)."""
@@ -250,24 +272,27 @@ def _fill(made, spec):
         try:
             made.kernel.bpf(_u.BPF_MAP_FREEZE, {"map_fd": made.fd})
         except KernelError as error:
-            if error.errno not in (errno.EINVAL, ENOTSUPP, errno.EOPNOTSUPP):   # before 5.2: stays writable, nothing else is lost
+            if error.errno not in (errno.EINVAL, ENOTSUPP,
+                                   errno.EOPNOTSUPP):   # before 5.2: stays writable, nothing else is lost
                 raise
 
 
-# -- maps that exist ------------------------------------------------------------------------------------------------------
+# -- maps that exist -----------------------------------------------------
 
 _COMPARED = ("type", "key_size", "value_size", "max_entries", "flags", "extra")
 
 
 def _shape(kernel, fd):
-    """{type, key_size, value_size, max_entries, flags, extra, name, id, btf_id, btf_key_type_id, btf_value_type_id} of a map's fd."""
+    """{type, key_size, value_size, max_entries, flags, extra, name, id, btf_id, btf_key_type_id,
+    btf_value_type_id} of a map's fd."""
     try:
         answer = kernel.info(fd, _u.BPF_MAP_INFO, _u.BPF_MAP_INFO_SIZE)
     except KernelError as error:
         if error.errno != errno.EINVAL:
             raise
         return _shape_of_fdinfo(kernel, fd)      # before 4.13
-    facts = {name: answer.get(name) for name in ("type", "id", "key_size", "value_size", "max_entries", "btf_id", "btf_key_type_id",
+    facts = {name: answer.get(name) for name in ("type", "id", "key_size", "value_size", "max_entries", "btf_id",
+    "btf_key_type_id",
                                                  "btf_value_type_id")}
     facts["flags"], facts["extra"] = answer.get("map_flags"), answer.get("map_extra")
     start, width = answer.layout["name"]
@@ -277,7 +302,12 @@ def _shape(kernel, fd):
 
 def _shape_of_fdinfo(kernel, fd):
     facts = dict.fromkeys(_COMPARED + ("id", "btf_id", "btf_key_type_id", "btf_value_type_id"), 0)
-    names = {"map_type": "type", "key_size": "key_size", "value_size": "value_size", "max_entries": "max_entries", "map_flags": "flags"}
+    names = {
+    "map_type": "type",
+    "key_size": "key_size",
+    "value_size": "value_size",
+    "max_entries": "max_entries",
+     "map_flags": "flags"}
     for line in kernel.read("/proc/self/fdinfo/%d" % fd).decode("ascii", "replace").splitlines():
         word, _, value = line.partition(":")
         if word in names:
@@ -306,11 +336,13 @@ def _reuse(kernel, spec, path, btf):
         wrong = [name for name in _COMPARED if facts[name] != wanted[name]]
         if wrong:
             raise InputError("map `%s`: the one pinned at %s is another: %s" % (spec.name, path, ", ".join(
-                "%s is %s, not %s" % (name, facts[name], wanted[name]) for name in wrong)), hint="remove the pin (rm %s) or rename the map" % path)
+                "%s is %s, not %s" % (name, facts[name], wanted[name]) for name in wrong)),
+                hint="remove the pin (rm %s) or rename the map" % path)
     except Exception:
         kernel.close(fd)
         raise
-    found = KINDS.get(spec.type, Map)(kernel, fd, spec.name, spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags,
+    found = KINDS.get(spec.type, Map)(kernel, fd, spec.name, spec.type, spec.key_size, spec.value_size,
+    spec.max_entries, spec.flags,
                                       btf, spec.key_type_id, spec.value_type_id, spec)
     found.pinned = path
     return found
@@ -321,8 +353,10 @@ def from_fd(kernel, fd, btf=None, name=None):
     facts = _shape(kernel, fd)
     if btf is None and facts["btf_id"]:
         btf = _Loaded(kernel, facts["btf_id"])
-    return KINDS.get(facts["type"], Map)(kernel, fd, name or facts["name"], facts["type"], facts["key_size"], facts["value_size"],
-                                         facts["max_entries"], facts["flags"], btf, facts["btf_key_type_id"], facts["btf_value_type_id"])
+    return KINDS.get(facts["type"], Map)(kernel, fd, name or facts["name"], facts["type"], facts["key_size"],
+    facts["value_size"],
+                                         facts["max_entries"], facts["flags"], btf, facts["btf_key_type_id"],
+                                         facts["btf_value_type_id"])
 
 
 def _open(kernel, fd, btf):
@@ -334,7 +368,8 @@ def _open(kernel, fd, btf):
 
 
 def from_pin(kernel, path, btf=None):
-    """The Map pinned at ``path``.  Raises NotFoundError, PrivilegeError, KernelError (also when a program or link is pinned there)."""
+    """The Map pinned at ``path``.  Raises NotFoundError, PrivilegeError,
+    KernelError (also when a program or link is pinned there)."""
     found = _open(kernel, pinning.get(kernel, path), btf)
     found.pinned = path
     return found
@@ -348,7 +383,14 @@ def from_id(kernel, map_id, btf=None):
         if error.errno == errno.ENOENT:
             raise NotFoundError("map id", str(map_id))
         if error.errno == errno.EPERM:
-            raise PrivilegeError("open map id %d: %s" % (map_id, error.what), "CAP_SYS_ADMIN", error.call, error.errno, cause=error)
+            raise PrivilegeError(
+    "open map id %d: %s" %
+    (map_id,
+    error.what),
+    "CAP_SYS_ADMIN",
+    error.call,
+    error.errno,
+     cause=error)
         raise
     return _open(kernel, fd, btf)
 
@@ -389,7 +431,8 @@ class _Loaded(object):
                 data = bytearray(size)
                 from .syscalls import Attr
                 answer = Attr(None, {"btf": data, "btf_size": size}, layout=_u.BPF_BTF_INFO, total=_u.BPF_BTF_INFO_SIZE)
-                kernel.bpf(_u.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": fd, "info.info_len": _u.BPF_BTF_INFO_SIZE, "info.info": answer.buf})
+                kernel.bpf(_u.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": fd,
+                           "info.info_len": _u.BPF_BTF_INFO_SIZE, "info.info": answer.buf})
             finally:
                 kernel.close(fd)
             self.btf = Btf(bytes(data))

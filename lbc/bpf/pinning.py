@@ -1,6 +1,7 @@
 """Pins: names in a BPF file system that keep maps, programs and links alive (OBJ_PIN, OBJ_GET; kernel 4.4).
 
-bpffs is mounted by whoever runs the machine.  Only when root asks for a pin under the usual place and nothing is mounted
+bpffs is mounted by whoever runs the machine.
+Only when root asks for a pin under the usual place and nothing is mounted
 there does lbc mount it, as bpftool does.
 """
 from __future__ import absolute_import
@@ -48,7 +49,8 @@ def mount_bpffs():
 
 
 def pin(kernel, fd, path, what="object"):
-    """Pin ``fd`` at ``path``, making the folders between the mount and it; returns the path.  Raises InputError, PrivilegeError, KernelError."""
+    """Pin ``fd`` at ``path``, making the folders between the mount and it; returns the path.
+    Raises InputError, PrivilegeError, KernelError."""
     for last in (False, True):
         try:
             kernel.bpf(_u.BPF_OBJ_PIN, {"pathname": to_bytes(path) + b"\0", "bpf_fd": fd})
@@ -71,7 +73,8 @@ def pin(kernel, fd, path, what="object"):
 
 
 def get(kernel, path, flags=0):
-    """fd of what is pinned at ``path``.  Raises NotFoundError, PrivilegeError, KernelError.  ``flags``: BPF_F_RDONLY (4.15)."""
+    """fd of what is pinned at ``path``.  Raises NotFoundError, PrivilegeError, KernelError.
+    ``flags``: BPF_F_RDONLY (4.15)."""
     try:
         return kernel.bpf(_u.BPF_OBJ_GET, {"pathname": to_bytes(path) + b"\0", "file_flags": flags})
     except KernelError as error:
@@ -88,20 +91,30 @@ def unpin(kernel, path):
     except OSError as error:
         if error.errno == errno.ENOENT:
             return False
-        raise KernelError("remove the pin %s: %s" % (path, os.strerror(error.errno)), "unlink", error.errno, cause=error)
+        raise KernelError(
+    "remove the pin %s: %s" %
+    (path,
+    os.strerror(
+        error.errno)),
+        "unlink",
+        error.errno,
+         cause=error)
 
 
 def _explain(error, path, doing):
     if error.errno == errno.EEXIST:
-        return InputError("%s: something is pinned there already" % doing, cause=error, hint="remove it, or choose another name")
+        return InputError("%s: something is pinned there already" %
+                          doing, cause=error, hint="remove it, or choose another name")
     try:
         point, kind = _mount_of(path)
     except (OSError, IOError):
         point, kind = "?", "bpf"
     if kind != "bpf":
-        text = "%s: %s is no BPF file system (%s, mounted at %s)" % (doing, os.path.dirname(path), kind or "none", point)
+        text = "%s: %s is no BPF file system (%s, mounted at %s)" % (
+            doing, os.path.dirname(path), kind or "none", point)
         return KernelError(text, error.call, error.errno, cause=error, hint="as root: mount -t bpf bpf %s" % BPFFS)
     if error.errno in (errno.EPERM, errno.EACCES):
-        return PrivilegeError("%s: %s" % (doing, error.what), "CAP_BPF and write access to the folder, or root", error.call, error.errno,
+        return PrivilegeError("%s: %s" % (doing, error.what), "CAP_BPF and write access to the folder, or root",
+        error.call, error.errno,
                               cause=error)
     return KernelError("%s: %s" % (doing, error.what), error.call, error.errno, cause=error)

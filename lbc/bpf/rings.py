@@ -2,7 +2,8 @@
 
 ``fetch()`` takes what is there (at most about WINDOW bytes) out of the ring and returns it as batches:
 ``(RECORDS, [record, ...])``, ``(LOST, count)``, ``(SHORT, [bytes])`` (a record smaller than its type).
-A window is copied, taken apart and released before anybody sees a record, so that whatever a callback does, no record is
+A window is copied, taken apart and released before anybody sees a record, so that whatever a callback does,
+no record is
 lost or seen twice, and the kernel has its room back early.
 
 Layouts: include/uapi/linux/perf_event.h (struct perf_event_mmap_page, PERF_RECORD_LOST, PERF_RECORD_SAMPLE);
@@ -32,12 +33,14 @@ _DATA_TAIL = _p.PERF_EVENT_MMAP_PAGE["data_tail"][0]
 _RAW = 12           # bytes in front of the data of a raw sample
 _HDR = _u.BPF_RINGBUF_HDR_SZ
 _BUSY, _DISCARD = _u.BPF_RINGBUF_BUSY_BIT, _u.BPF_RINGBUF_DISCARD_BIT
-_OVERWRITE_POS = 16     # behind producer_pos and pending_pos in struct bpf_ringbuf (kernel/bpf/ringbuf.c, BPF_F_RB_OVERWRITE)
+# behind producer_pos and pending_pos in struct bpf_ringbuf (kernel/bpf/ringbuf.c, BPF_F_RB_OVERWRITE)
+_OVERWRITE_POS = 16
 _runs = {}
 
 
 def run_length(window, at, stride, columns, most):
-    """How many records from ``at`` on have the same bytes in their headers (``columns``) and so the same size and kind."""
+    """How many records from ``at`` on have the same bytes in their headers (``columns``) and so the same size and
+    kind."""
     count = min((len(window) - at) // stride, most)
     piece = window[at:at + count * stride]
     for column in columns:
@@ -132,7 +135,8 @@ class _Batches(object):
 
 
 class PerfRing(object):
-    """The ring of the perf event ``fd`` (owned from now on) on ``cpu``: ``pages`` pages, a power of two.  Raises KernelError."""
+    """The ring of the perf event ``fd`` (owned from now on) on ``cpu``: ``pages`` pages, a power of two.
+    Raises KernelError."""
 
     def __init__(self, kernel, fd, cpu, pages, codec=None):
         self.kernel, self.fd, self.cpu, self.codec = kernel, fd, cpu, codec
@@ -223,7 +227,8 @@ class PerfRing(object):
 
 
 class BpfRing(object):
-    """The ring buffer map ``fd`` (not owned) of ``size`` bytes.  ``cpu`` is None: all CPUs write into it.  Raises KernelError."""
+    """The ring buffer map ``fd`` (not owned) of ``size`` bytes.  ``cpu`` is None: all CPUs write into it.
+    Raises KernelError."""
     cpu = None
 
     def __init__(self, kernel, fd, size, codec=None, overwrite=False):

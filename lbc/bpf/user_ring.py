@@ -24,7 +24,8 @@ class UserRing(object):
 
     def __init__(self, kernel, ring_map):
         if ring_map.type != _u.BPF_MAP_TYPE_USER_RINGBUF:
-            raise InputError("map `%s` is no user ring buffer but a %s" % (ring_map.name, _u.MAP_TYPE_NAMES.get(ring_map.type)))
+            raise InputError("map `%s` is no user ring buffer but a %s" %
+                             (ring_map.name, _u.MAP_TYPE_NAMES.get(ring_map.type)))
         self.kernel, self.fd, self.size = kernel, ring_map.fd, ring_map.max_entries
         self.page = page = kernel.page_size()
         self.consumer = kernel.mmap(self.fd, page, writable=False)

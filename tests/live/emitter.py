@@ -1,4 +1,5 @@
-"""Small BPF programs assembled by hand that send a known number of known records, run with BPF_PROG_TEST_RUN (raw_tp: 5.10).
+"""Small BPF programs assembled by hand that send a known number of known records, run with BPF_PROG_TEST_RUN (raw_tp:
+5.10).
 
 Instruction encoding: Documentation/bpf/standardization/instruction-set.rst.  Nothing here comes from lbc's own loader.
 """
@@ -10,7 +11,8 @@ from lbc.bpf.syscalls import Attr
 from lbc.errors import KernelError
 from lbc.uapi import bpf as U
 
-PERF_EVENT_OUTPUT, RINGBUF_OUTPUT, RINGBUF_RESERVE, RINGBUF_SUBMIT, RINGBUF_DISCARD, USER_RINGBUF_DRAIN = 25, 130, 131, 132, 133, 209
+PERF_EVENT_OUTPUT, USER_RINGBUF_DRAIN = 25, 209
+RINGBUF_OUTPUT, RINGBUF_RESERVE, RINGBUF_SUBMIT, RINGBUF_DISCARD = 130, 131, 132, 133
 MAP_LOOKUP = 1
 
 
@@ -86,7 +88,8 @@ def emit_code(output, most=1000, step=0):
     body += load(2, 6, 16) + store(10, -72, 2) + mov(2, 0) + store(10, -80, 2)
     loop = store(10, -64, 9) + load(5, 10, -72) + insn(0x57, 5, imm=0x38) + add(5, 8)
     if output[0] == "perf":
-        loop += movr(1, 6) + map_fd(2, output[1]) + insn(0x18, 3, 0, imm=0xffffffff) + insn(0) + movr(4, 10) + add(4, -64) + call(PERF_EVENT_OUTPUT)
+        loop += movr(1, 6) + map_fd(2, output[1]) + insn(0x18, 3, 0, imm=0xffffffff) + \
+                     insn(0) + movr(4, 10) + add(4, -64) + call(PERF_EVENT_OUTPUT)
     else:
         loop += map_fd(1, output[1]) + movr(2, 10) + add(2, -64) + movr(3, 5) + mov(4, 0) + call(RINGBUF_OUTPUT)
     loop += insn(0x15, 0, off=3) + load(2, 10, -80) + add(2, 1) + store(10, -80, 2)

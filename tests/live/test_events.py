@@ -1,7 +1,6 @@
 """Perf buffers and ring buffers fed by real programs with known records."""
 from __future__ import absolute_import
 
-import errno
 import os
 import signal
 import struct
@@ -12,7 +11,7 @@ import pytest
 
 from lbc import host
 from lbc._py23 import range
-from lbc.bpf import events, maps, rings, syscalls
+from lbc.bpf import maps, rings, syscalls
 from lbc.bpf.events import PerfBuffer, Poller, RingBuffer, StopPolling
 from lbc.bpf.spec import MapSpec
 from lbc.bpf.syscalls import Kernel
@@ -33,7 +32,16 @@ class Rig(object):
         self.kernel, self.open = kernel, []
 
     def map(self, kind, size=1 << 18):
-        spec = MapSpec("ev", U.BPF_MAP_TYPE_RINGBUF, 0, 0, size) if kind == "ring" else MapSpec("ev", U.BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4)
+        spec = MapSpec(
+    "ev",
+    U.BPF_MAP_TYPE_RINGBUF,
+    0,
+    0,
+    size) if kind == "ring" else MapSpec(
+        "ev",
+        U.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+        4,
+         4)
         try:
             m = maps.create(self.kernel, spec)
         except NotSupported as error:
@@ -93,7 +101,8 @@ def test_every_record_once_in_order(rig, kind, step):
     assert [first(data) for _, data in got] == list(range(12000))
     for i, (cpu, data) in enumerate(got):
         size = 8 + ((56 + (i % 1000) * step) & 0x38)
-        assert len(data) == size + (4 if kind == "perf" else 0), i      # perf pads: 4 bytes of size + data to a multiple of 8
+        # perf pads: 4 bytes of size + data to a multiple of 8
+        assert len(data) == size + (4 if kind == "perf" else 0), i
         assert data[8:] == b"\0" * (len(data) - 8) or kind == "perf"
         assert cpu == (0 if kind == "perf" else None)
     assert buf.records == 12000 and buf.lost == 0
@@ -258,7 +267,8 @@ def test_idle_costs_nothing(rig, kind):
 @both
 def test_wakes_from_another_thread(rig, kind):
     got = []
-    buf, emit = rig.setup(kind, lambda cpu, data: got.append(time.time()), **({"wakeup_events": 1} if kind == "perf" else {}))
+    buf, emit = rig.setup(kind, lambda cpu, data: got.append(time.time()), **
+                          ({"wakeup_events": 1} if kind == "perf" else {}))
     sent = []
 
     def later():
@@ -282,7 +292,10 @@ def test_below_the_watermark(rig):
 
 def test_perf_losses_are_counted(rig):
     got, told = [], []
-    buf, emit = rig.setup("perf", lambda cpu, data: got.append(first(data)), lost=lambda cpu, count: told.append((cpu, count)), pages=1)
+    buf, emit = rig.setup(
+    "perf", lambda cpu, data: got.append(
+        first(data)), lost=lambda cpu, count: told.append(
+            (cpu, count)), pages=1)
     refused = emit(1000)
     assert refused > 0
     while buf.consume():
@@ -304,13 +317,16 @@ def test_ring_losses_by_the_convention(rig):
 
 def big_code(m, source, size, kind):
     """Sends the first ``size`` bytes of array ``source``."""
-    code = emitter.movr(6, 1) + emitter.mov(2, 0) + emitter.store(10, -8, 2) + emitter.map_fd(1, source.fd) + emitter.movr(2, 10)
+    code = emitter.movr(6, 1) + emitter.mov(2, 0) + emitter.store(10, -8, 2) + \
+                        emitter.map_fd(1, source.fd) + emitter.movr(2, 10)
     code += emitter.add(2, -8) + emitter.call(emitter.MAP_LOOKUP) + emitter.insn(0x55, 0, off=1) + emitter.EXIT
     if kind == "perf":
-        code += emitter.movr(4, 0) + emitter.movr(1, 6) + emitter.map_fd(2, m.fd) + emitter.insn(0x18, 3, imm=0xffffffff) + emitter.insn(0)
+        code += emitter.movr(4, 0) + emitter.movr(1, 6) + emitter.map_fd(2, m.fd) + \
+                             emitter.insn(0x18, 3, imm=0xffffffff) + emitter.insn(0)
         code += emitter.mov(5, size) + emitter.call(emitter.PERF_EVENT_OUTPUT)
     else:
-        code += emitter.map_fd(1, m.fd) + emitter.movr(2, 0) + emitter.mov(3, size) + emitter.mov(4, 0) + emitter.call(emitter.RINGBUF_OUTPUT)
+        code += emitter.map_fd(1, m.fd) + emitter.movr(2, 0) + emitter.mov(3, size) + \
+                               emitter.mov(4, 0) + emitter.call(emitter.RINGBUF_OUTPUT)
     return code + emitter.insn(0x67, 0, imm=32) + emitter.insn(0x77, 0, imm=32) + emitter.EXIT
 
 
@@ -342,10 +358,13 @@ def test_reserved_discarded_and_submitted(rig):
     m = rig.map("ring", 4096)
     buf = RingBuffer(rig.kernel, m, lambda cpu, data: got.append(first(data)))
     rig.open.append(buf.close)
-    code = e.movr(6, 1) + e.map_fd(1, m.fd) + e.mov(2, 8) + e.mov(3, 0) + e.call(e.RINGBUF_RESERVE) + e.insn(0x55, 0, off=2)
+    code = e.movr(6, 1) + e.map_fd(1, m.fd) + e.mov(2, 8) + e.mov(3, 0) + \
+                  e.call(e.RINGBUF_RESERVE) + e.insn(0x55, 0, off=2)
     code += e.mov(0, 1) + e.EXIT + e.movr(1, 0) + e.mov(2, 0) + e.call(e.RINGBUF_DISCARD)
-    code += e.map_fd(1, m.fd) + e.mov(2, 16) + e.mov(3, 0) + e.call(e.RINGBUF_RESERVE) + e.insn(0x55, 0, off=2) + e.mov(0, 2) + e.EXIT
-    code += e.load(3, 6, 0) + e.store(0, 0, 3) + e.mov(3, 0) + e.store(0, 8, 3) + e.movr(1, 0) + e.mov(2, 0) + e.call(e.RINGBUF_SUBMIT)
+    code += e.map_fd(1, m.fd) + e.mov(2, 16) + e.mov(3, 0) + e.call(e.RINGBUF_RESERVE) + \
+                     e.insn(0x55, 0, off=2) + e.mov(0, 2) + e.EXIT
+    code += e.load(3, 6, 0) + e.store(0, 0, 3) + e.mov(3, 0) + e.store(0, 8, 3) + \
+                   e.movr(1, 0) + e.mov(2, 0) + e.call(e.RINGBUF_SUBMIT)
     fd = rig.program(code + e.mov(0, 0) + e.EXIT)
     for turn in range(30):
         for i in range(20):
@@ -418,11 +437,15 @@ def test_user_ring(rig):
     ring = UserRing(rig.kernel, m)
     rig.open.append(ring.close)
     e = emitter
-    # callback(dynptr, ctx): read 8 bytes of the record (bpf_dynptr_read 201), add them to *ctx's sum; main drains and returns the sum
-    main = e.mov(1, 0) + e.store(10, -8, 1) + e.map_fd(1, m.fd) + e.insn(0x18, 2, 4, imm=0) + e.insn(0) + e.movr(3, 10) + e.add(3, -8)
+    # callback(dynptr, ctx): read 8 bytes of the record (bpf_dynptr_read 201),
+    # add them to *ctx's sum; main drains and returns the sum
+    main = e.mov(1, 0) + e.store(10, -8, 1) + e.map_fd(1, m.fd) + \
+                 e.insn(0x18, 2, 4, imm=0) + e.insn(0) + e.movr(3, 10) + e.add(3, -8)
     main += e.mov(4, 0) + e.call(e.USER_RINGBUF_DRAIN) + e.load(0, 10, -8) + e.EXIT
-    callback = e.movr(6, 2) + e.movr(3, 1) + e.mov(1, 0) + e.store(10, -8, 1) + e.movr(1, 10) + e.add(1, -8) + e.mov(2, 8) + e.mov(4, 0)
-    callback += e.mov(5, 0) + e.call(201) + e.load(1, 10, -8) + e.load(2, 6, 0) + e.insn(0x0f, 2, 1) + e.store(6, 0, 2) + e.mov(0, 0) + e.EXIT
+    callback = e.movr(6, 2) + e.movr(3, 1) + e.mov(1, 0) + e.store(10, -8, 1) + \
+                      e.movr(1, 10) + e.add(1, -8) + e.mov(2, 8) + e.mov(4, 0)
+    callback += e.mov(5, 0) + e.call(201) + e.load(1, 10, -8) + e.load(2, 6, 0) + \
+                      e.insn(0x0f, 2, 1) + e.store(6, 0, 2) + e.mov(0, 0) + e.EXIT
     at = len(e.mov(1, 0) + e.store(10, -8, 1) + e.map_fd(1, m.fd)) // 8
     code = bytearray(main + callback)
     struct.pack_into("=i", code, at * 8 + 4, len(main) // 8 - at - 1)
@@ -451,18 +474,20 @@ def load_with_functions(kernel, code, second):
     names = b"\0int\0main\0callback\0"
     types = struct.pack("=IIII", 1, 1 << 24, 4, 1 << 24 | 32)                 # 1: int
     types += struct.pack("=III", 0, 13 << 24, 1)                             # 2: int f(void)
-    types += struct.pack("=III", 5, 12 << 24 | 1, 2) + struct.pack("=III", 10, 12 << 24, 2)     # 3, 4: FUNC global, static
+    types += struct.pack("=III", 5, 12 << 24 | 1, 2) + struct.pack("=III",
+                         10, 12 << 24, 2)     # 3, 4: FUNC global, static
     data = struct.pack("=HBBIIIII", 0xeb9f, 1, 0, 24, 0, len(types), len(types), len(names)) + types + names
     btf = kernel.bpf(U.BPF_BTF_LOAD, {"btf": data, "btf_size": len(data)})
     try:
         return kernel.bpf(U.BPF_PROG_LOAD, {
-            "prog_type": U.BPF_PROG_TYPE_RAW_TRACEPOINT, "insns": code, "insn_cnt": len(code) // 8, "license": b"GPL\0", "prog_btf_fd": btf,
+            "prog_type": U.BPF_PROG_TYPE_RAW_TRACEPOINT, "insns": code, "insn_cnt": len(code) // 8, "license":
+            b"GPL\0", "prog_btf_fd": btf,
             "func_info_rec_size": 8, "func_info": struct.pack("=4I", 0, 3, second, 4), "func_info_cnt": 2})
     finally:
         kernel.close(btf)
 
 
-# -- CPU hot-plug: only where nobody else works on the machine --------------------------------------------------------------
+# -- CPU hot-plug: only where nobody else works on the machine -----------
 
 ONLINE = "/sys/devices/system/cpu/cpu1/online"
 
@@ -472,7 +497,8 @@ def switch(on):
         f.write("1" if on else "0")
 
 
-@pytest.mark.skipif(not os.environ.get("LBC_LAB_KERNEL"), reason="switches a CPU off: only in the lab's virtual machines (LBC_LAB_KERNEL)")
+@pytest.mark.skipif(not os.environ.get("LBC_LAB_KERNEL"),
+                    reason="switches a CPU off: only in the lab's virtual machines (LBC_LAB_KERNEL)")
 @pytest.mark.skipif(not os.path.exists(ONLINE), reason="CPU 1 cannot be switched off")
 @pytest.mark.parametrize("quick", [False, True])
 def test_cpu_hotplug(rig, quick):

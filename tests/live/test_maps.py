@@ -71,7 +71,14 @@ def test_hash_against_bpftool(make, kind, flags):
     del m[8]
     told = {octets(row["key"]): octets(row["value"]) for row in bpftool("map", "dump", "id", str(map_id(m)))}
     assert told == {struct.pack("=I", i): struct.pack("=Q", 1 << 63 if i == 7 else i * i) for i in range(100) if i != 8}
-    assert dict(m.items()) == m.as_dict() == {struct.unpack("=I", k)[0]: struct.unpack("=Q", v)[0] for k, v in told.items()}
+    assert dict(
+    m.items()) == m.as_dict() == {
+        struct.unpack(
+            "=I",
+            k)[0]: struct.unpack(
+                "=Q",
+                v)[0] for k,
+                 v in told.items()}
     assert dict(m.raw.items()) == told
     assert sorted(m.keys()) == sorted(m) == [i for i in range(100) if i != 8]
     assert len(m) == 99 and 0 in m and 8 not in m
@@ -293,7 +300,8 @@ def storage_btf(kernel):
 
 
 def make_with_btf(kernel, kind, btf):
-    spec = MapSpec("store", getattr(U, "BPF_MAP_TYPE_" + kind), 4, 8, 0, flags=U.BPF_F_NO_PREALLOC, key_type_id=1, value_type_id=2)
+    spec = MapSpec("store", getattr(U, "BPF_MAP_TYPE_" + kind), 4, 8, 0,
+                   flags=U.BPF_F_NO_PREALLOC, key_type_id=1, value_type_id=2)
     try:
         return maps.create(kernel, spec, btf_fd=btf)
     except NotSupported as error:
@@ -381,14 +389,15 @@ def test_decoded_by_btf(make, kernel):
         assert m[1].tv_sec == -5 and dict(m.items())[1].tv_nsec == 7
         m[2] = struct.pack("=qq", 1, 2)
         assert m[2].tv_sec == 1
-        assert {k: v._asdict() for k, v in m.as_dict().items()} == {1: {"tv_sec": -5, "tv_nsec": 7}, 2: {"tv_sec": 1, "tv_nsec": 2}}
+        assert {k: v._asdict() for k, v in m.as_dict().items()} == {
+                             1: {"tv_sec": -5, "tv_nsec": 7}, 2: {"tv_sec": 1, "tv_nsec": 2}}
         with pytest.raises(InputError):
             m[3] = {"nothing": 1}
     finally:
         btf.close()
 
 
-# -- the map itself ------------------------------------------------------------------------------------------------------
+# -- the map itself ------------------------------------------------------
 
 def test_freeze(make):
     m = make("ARRAY", 4, 8, 1)
@@ -403,8 +412,21 @@ def test_freeze(make):
 def test_globals(kernel, mapped):
     variables = {"count": Variable("count", 0, 4), "name": Variable("name", 8, 3), "wide": Variable("wide", 16, 8)}
     flags = U.BPF_F_MMAPABLE if mapped else 0
-    data = MapSpec("g.data", U.BPF_MAP_TYPE_ARRAY, 4, 24, 1, flags, data=bytearray(b"\x05" + b"\0" * 23), kind="data", variables=variables)
-    const = MapSpec("g.rodata", U.BPF_MAP_TYPE_ARRAY, 4, 8, 1, flags | U.BPF_F_RDONLY_PROG, data=bytearray(8), kind="rodata",
+    data = MapSpec(
+    "g.data",
+    U.BPF_MAP_TYPE_ARRAY,
+    4,
+    24,
+    1,
+    flags,
+    data=bytearray(
+        b"\x05" +
+        b"\0" *
+        23),
+        kind="data",
+         variables=variables)
+    const = MapSpec("g.rodata", U.BPF_MAP_TYPE_ARRAY, 4, 8, 1, flags | U.BPF_F_RDONLY_PROG, data=bytearray(8),
+    kind="rodata",
                     variables={"limit": Variable("limit", 0, 8)})
     g = Globals([data, const])
     assert g.count == 5 and g.limit == 0 and sorted(g) == ["count", "limit", "name", "wide"]

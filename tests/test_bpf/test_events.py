@@ -106,7 +106,8 @@ def test_mixed_samples_and_losses_in_order(perf, start):
             if writer.put(lost(len(sent))):
                 sent.append(("lost", len(sent)))
         else:
-            data = bytes(bytearray(rng.randrange(256) for _ in range(rng.choice([4, 4, 4, 12, 60, 60, 60, 60, 60, 60, 500]))))
+            data = bytes(bytearray(rng.randrange(256)
+                         for _ in range(rng.choice([4, 4, 4, 12, 60, 60, 60, 60, 60, 60, 500]))))
             if writer.put(sample(data)):
                 sent.append(data)
         if rng.random() < 0.05:

@@ -27,7 +27,8 @@ def key(i):
     return struct.pack("=I", i)
 
 
-@pytest.mark.parametrize("version, kept", [((4, 9), b""), ((4, 14), b""), ((4, 15), b"counts"), ((5, 4), b"counts"), ((6, 1), b"counts")])
+@pytest.mark.parametrize("version, kept", [((4, 9), b""), ((4, 14), b""),
+                         ((4, 15), b"counts"), ((5, 4), b"counts"), ((6, 1), b"counts")])
 def test_names_only_since_4_15(version, kept):
     kernel = OldKernel(version, memlock=None)
     with maps.create(kernel, spec()) as m, maps.create(kernel, spec()):
@@ -58,8 +59,13 @@ def test_memlock_is_raised_once():
 
 
 @pytest.mark.parametrize("status, more, words", [
-    (b"CapEff:\t0000000000000000\n", {"/proc/sys/kernel/unprivileged_bpf_disabled": b"2\n"}, ["CAP_BPF", "unprivileged_bpf_disabled"]),
-    (b"CapEff:\t000001ffffffffff\n", {"/sys/kernel/security/lockdown": b"none integrity [confidentiality]\n"}, ["locked down"]),
+    (b"CapEff:\t0000000000000000\n",
+    {"/proc/sys/kernel/unprivileged_bpf_disabled": b"2\n"},
+    ["CAP_BPF",
+     "unprivileged_bpf_disabled"]),
+    (b"CapEff:\t000001ffffffffff\n",
+    {"/sys/kernel/security/lockdown": b"none integrity [confidentiality]\n"},
+     ["locked down"]),
 ])
 def test_refusals_are_explained(status, more, words):
     kernel = OldKernel((6, 1), root=False, files=dict({"/proc/self/status": status}, **more))
@@ -69,7 +75,8 @@ def test_refusals_are_explained(status, more, words):
     assert "hint: " in str(caught.value)
 
 
-@pytest.mark.parametrize("kind, version, since", [("RINGBUF", (5, 4), "5.8"), ("QUEUE", (4, 14), "4.20"), ("BLOOM_FILTER", (5, 10), "5.16")])
+@pytest.mark.parametrize("kind, version, since", [("RINGBUF", (5, 4), "5.8"),
+                         ("QUEUE", (4, 14), "4.20"), ("BLOOM_FILTER", (5, 10), "5.16")])
 def test_kinds_that_are_not_there(kind, version, since):
     kernel = OldKernel(version, memlock=None)
     with pytest.raises(NotSupported) as caught:
@@ -91,7 +98,14 @@ def test_perf_array_and_ring_sizes():
         with maps.create(kernel, spec(U.BPF_MAP_TYPE_RINGBUF, 0, 0, asked)) as m:
             assert m.max_entries == made
     # page multiple, not power of two: libbpf's adjust_ringbuf_sz() goes up as well
-    assert maps.ring_size(3 * 4096, 4096) == 16384 and maps.ring_size(0, 4096) == 0 and maps.ring_size(1, 65536) == 65536
+    assert maps.ring_size(
+    3 *
+    4096,
+    4096) == 16384 and maps.ring_size(
+        0,
+        4096) == 0 and maps.ring_size(
+            1,
+             65536) == 65536
 
 
 @pytest.mark.parametrize("version", [(4, 9), (4, 11), (4, 12), (5, 4), (5, 6), (6, 1)])
@@ -169,14 +183,18 @@ def test_a_failing_start_leaves_nothing():
         maps.create(kernel, data_spec())
     assert not kernel.open_fds()
     kernel = OldKernel((6, 1))
-    kernel.refuse.append(("BPF_MAP_CREATE", errno.EINVAL, lambda attr: attr.get("map_type") == U.BPF_MAP_TYPE_HASH_OF_MAPS))
+    kernel.refuse.append(
+    ("BPF_MAP_CREATE",
+    errno.EINVAL,
+     lambda attr: attr.get("map_type") == U.BPF_MAP_TYPE_HASH_OF_MAPS))
     with pytest.raises(KernelError):
         maps.create(kernel, spec(U.BPF_MAP_TYPE_HASH_OF_MAPS, 4, 4, inner=spec()))
     assert not kernel.open_fds()
 
 
 def test_codecs():
-    assert IntCodec(4).encode(-1) == b"\xff" * 4 and IntCodec(2).decode(b"\0\0\1\0", 2) == struct.unpack("=H", b"\1\0")[0]
+    assert IntCodec(4).encode(-1) == b"\xff" * 4 and IntCodec(2).decode(b"\0\0\1\0",
+                    2) == struct.unpack("=H", b"\1\0")[0]
     for bad in (1 << 32, -(1 << 31) - 1, "x", 1.5, None):
         with pytest.raises(InputError):
             IntCodec(4).encode(bad)
