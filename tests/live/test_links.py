@@ -333,7 +333,7 @@ def test_pin_update_info(bpf, pin_root):
             link.update(program)
 
 
-# -- what is left behind ------------------------------------------------------------------------------------------------
+# -- what is left behind ---------------------------------------------------------------------------------------------
 CHILD = """
 import os, signal, sys, time
 from lbc.bpf.links import attach

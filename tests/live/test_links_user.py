@@ -173,7 +173,7 @@ def test_uprobe_in_the_mount_name_space_of_a_process(bpf, target, tmp_path):  # 
         process.communicate()
 
 
-# -- USDT ---------------------------------------------------------------------------------------------------------------
+# -- USDT ------------------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def usdt_object(tmp_path_factory):
     clang = next((p for p in ("/usr/bin/clang-16", "/usr/bin/clang") if os.path.exists(p)), None)

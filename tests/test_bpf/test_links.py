@@ -330,7 +330,7 @@ def test_no_target_is_an_input_error(section):
     clean(kernel, prog)
 
 
-# -- what killed processes left -----------------------------------------------------------------------------------------
+# -- what killed processes left --------------------------------------------------------------------------------------
 def dead_tag():
     child = subprocess.Popen([sys.executable, "-c", "from lbc.bpf.links import residue; print(residue.tag())"], stdout=subprocess.PIPE,
                              cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))

@@ -135,7 +135,7 @@ def _many(kernel, program, rows, cookies, kind, one, skip):
     return LinkGroup(kernel, links, "%d single %ss%s" % (len(links), kind, ", %d left out" % left_out if left_out else ""), program)
 
 
-# -- user space ---------------------------------------------------------------------------------------------------------
+# -- user space ------------------------------------------------------------------------------------------------------
 def uprobe_multi_link(kernel, program, path, offsets, ref_ctr_offsets, cookies, pid, is_return, session, what):
     """Link by BPF_LINK_CREATE.  NotSupported before 6.6 (session 6.13)."""
     fields = {"prog_fd": program_fd(program), "attach_type": _u.BPF_TRACE_UPROBE_SESSION if session else _u.BPF_TRACE_UPROBE_MULTI,

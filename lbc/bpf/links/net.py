@@ -33,7 +33,7 @@ def program_id(kernel, program):
         return 0
 
 
-# -- xdp ----------------------------------------------------------------------------------------------------------------
+# -- xdp -------------------------------------------------------------------------------------------------------------
 def attach_xdp(kernel, program, target=None, mode=None, replace=False, way=None):
     """Link of an XDP program on an interface (name or index).  ``mode``: "skb" "drv" "hw" or None, the kernel's choice;
     ``replace``: take the place of a program that was set through netlink.  Link 5.9, else netlink 4.8.  ``way``: "link" "netlink"."""
@@ -87,7 +87,7 @@ def _xdp_netlink(kernel, program, target, index, flags, replace):
     return link
 
 
-# -- tc -----------------------------------------------------------------------------------------------------------------
+# -- tc --------------------------------------------------------------------------------------------------------------
 _SIDES = {"ingress": (_u.BPF_TCX_INGRESS, netlink.INGRESS), "egress": (_u.BPF_TCX_EGRESS, netlink.EGRESS)}
 
 
@@ -176,7 +176,7 @@ def _clsact(kernel, program, target, index, direction, handle, priority, flags, 
     return link
 
 
-# -- sockets ------------------------------------------------------------------------------------------------------------
+# -- sockets ---------------------------------------------------------------------------------------------------------
 _SO_ATTACH_BPF, _SO_DETACH_BPF, _SO_ATTACH_REUSEPORT, _SO_DETACH_REUSEPORT = 50, 27, 52, 68  # asm-generic/socket.h
 
 

@@ -118,7 +118,7 @@ def attach_event(kernel, program, type_, config, pid=-1, cpu=None, cookie=0, wha
     return attach_fd(kernel, program, open_event(kernel, fields, pid, cpu), cookie, what or "perf event %d:%d" % (type_, config))
 
 
-# -- kprobes ------------------------------------------------------------------------------------------------------------
+# -- kprobes ---------------------------------------------------------------------------------------------------------
 def _pmu(kernel, name):
     """(type number, config bit of return probes) of the kprobe or uprobe PMU.  NotSupported where there is none."""
     fact = "pmu_" + name
@@ -212,7 +212,7 @@ def ksyscall(kernel, program, name, is_return=False, cookie=0):
     raise NotFoundError("system call", name, "this kernel", near(name, calls))
 
 
-# -- uprobes ------------------------------------------------------------------------------------------------------------
+# -- uprobes ---------------------------------------------------------------------------------------------------------
 def uprobe(kernel, program, path, offset, is_return=False, pid=-1, cookie=0, ref_ctr_offset=0, way=None, what=None):
     """Link to ``offset`` (bytes in the file) of the file ``path``; ``pid``: -1 all processes, 0 this one, else that one.
 
@@ -272,13 +272,13 @@ def _uprobe_tracefs(kernel, program, path, offset, is_return, pid, cookie, ref_c
         except KernelError:
             raise NotSupported("USDT semaphores", "4.20")
         ref_text = "(0x%x)" % ref_ctr_offset
-    if any(c in path for c in " \t\n:\\") and ":" in path:
-        raise NotSupported("uprobe events on a path with a colon (`%s`)" % path)
+    if any(c in path for c in " \t\n:"):
+        raise NotSupported("uprobe events on a path with spaces or colons (`%s`)" % path)
     return tracefs.probe(kernel, program, attach_event, True, "%s:0x%x" % (path, offset),
                          "%s_0x%x" % (path.rpartition("/")[2], offset), is_return, 0, pid, cookie, ref_text)
 
 
-# -- tracepoints, counters ----------------------------------------------------------------------------------------------
+# -- tracepoints, counters -------------------------------------------------------------------------------------------
 def tracepoint(kernel, program, category, name, cookie=0):
     """Link to the tracepoint category/name (4.7).  NotFoundError with near names."""
     root = tracefs.need_tracefs(kernel)
