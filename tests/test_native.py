@@ -45,8 +45,8 @@ def test_nothing_of_cffi_is_imported(tmpdir):
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(_native.__file__))))
     env = dict(os.environ, XDG_CACHE_HOME=str(tmpdir), PYTHONPATH=root)
     env.pop("LBC_NATIVE", None)
-    code = "import sys; import lbc._native as n; "
-            "sys.stdout.write(n.backend.__name__ + ' ' + str('cffi' in sys.modules))"
+    code = ("import sys; import lbc._native as n; "
+            "sys.stdout.write(n.backend.__name__ + ' ' + str('cffi' in sys.modules))")
     for environment in (env, dict(os.environ, PYTHONPATH=root)):
         out = subprocess.Popen([sys.executable, "-c", code], env=environment,
                                stdout=subprocess.PIPE).communicate()[0].decode()
