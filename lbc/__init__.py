@@ -9,10 +9,13 @@ from . import _py23
 __version__ = "0.1.0"
 
 # name -> module that defines it
-_PUBLIC = {"BpfObject": "lbc.bpf.object", "Kernel": "lbc.bpf.syscalls", "Btf": "lbc.btf.parse", "open_btf": "lbc.btf.parse",
-           "Elf": "lbc.elf.reader", "open_elf": "lbc.elf.reader", "Poller": "lbc.bpf.events", "PerfBuffer": "lbc.bpf.events",
+_PUBLIC = {"BpfObject": "lbc.bpf.object", "Kernel": "lbc.bpf.syscalls", "Btf": "lbc.btf.parse",
+           "open_btf": "lbc.btf.parse",
+           "Elf": "lbc.elf.reader", "open_elf": "lbc.elf.reader", "Poller": "lbc.bpf.events",
+           "PerfBuffer": "lbc.bpf.events",
            "RingBuffer": "lbc.bpf.events"}
-_ERRORS = ("LbcError InputError ExprError FormatError CompileError NotFoundError KernelError NotSupported PrivilegeError VerifierError "
+_ERRORS = ("LbcError InputError ExprError FormatError CompileError NotFoundError KernelError NotSupported "
+           "PrivilegeError VerifierError "
            "FtraceError RelocError RemoteError").split()
 for _name in _ERRORS:
     _PUBLIC[_name] = "lbc.errors"

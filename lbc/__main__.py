@@ -14,11 +14,13 @@ def names():
     import pkgutil
 
     from . import tools
-    return sorted(name for _, name, is_package in pkgutil.iter_modules(tools.__path__) if not is_package and not name.startswith("_"))
+    return sorted(name for _, name, is_package in pkgutil.iter_modules(tools.__path__) if not is_package
+                  and not name.startswith("_"))
 
 
 def first_line(name):
-    """First line of a tool's docstring, without importing the tool: its source is parsed; "" where there is no source."""
+    """First line of a tool's docstring, without importing the tool: its source is parsed; "" where there is no
+    source."""
     import ast
     import pkgutil
     try:
@@ -35,7 +37,8 @@ def listing():
     every = names()
     width = max([len(name) for name in every] or [0])
     lines = ["lbc %s: kernel tracing and eBPF in pure Python" % __version__, USAGE]
-    for title, some in (("commands", [n for n in every if n in COMMANDS]), ("tools", [n for n in every if n not in COMMANDS])):
+    for title, some in (("commands", [n for n in every if n in COMMANDS]),
+                        ("tools", [n for n in every if n not in COMMANDS])):
         if some:
             lines += ["", title + ":"]
             lines += ["  %-*s  %s" % (width, name, strip_name(name, first_line(name))) for name in some]

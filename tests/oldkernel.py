@@ -13,8 +13,8 @@
 
 ``OldKernel((5, 4), through=True)`` applies the same refusals and then asks the running kernel (root needed).
 
-What each version has is typed here from the kernel's history (include/uapi/linux/bpf.h, kernel/bpf/syscall.c *_LAST_FIELD,
-kernel/bpf/btf.c, kernel/trace/bpf_trace.c) and shares nothing with lbc.bpf.features, which it tests.
+What each version has is typed here from the kernel's history (include/uapi/linux/bpf.h, kernel/bpf/syscall.c
+*_LAST_FIELD, kernel/bpf/btf.c, kernel/trace/bpf_trace.c) and shares nothing with lbc.bpf.features, which it tests.
 """
 from __future__ import absolute_import
 
@@ -32,58 +32,82 @@ ENOTSUPP = 524
 
 # command -> [(first version, bytes of bpf_attr that the command reads)]: *_LAST_FIELD in kernel/bpf/syscall.c
 COMMANDS = {
-    "MAP_CREATE": [((4, 4), 20), ((4, 12), 24), ((4, 14), 28), ((4, 15), 44), ((4, 16), 48), ((4, 18), 60), ((5, 6), 64), ((5, 16), 72),
+    "MAP_CREATE": [((4, 4), 20), ((4, 12), 24), ((4, 14), 28), ((4, 15), 44), ((4, 16), 48), ((4, 18), 60),
+                   ((5, 6), 64), ((5, 16), 72),
                    ((6, 9), 80), ((6, 18), 92)],
-    "MAP_LOOKUP_ELEM": [((3, 19), 24), ((5, 1), 32)], "MAP_UPDATE_ELEM": [((3, 19), 32)], "MAP_DELETE_ELEM": [((3, 19), 16)],
+    "MAP_LOOKUP_ELEM": [((3, 19), 24), ((5, 1), 32)], "MAP_UPDATE_ELEM": [((3, 19), 32)],
+    "MAP_DELETE_ELEM": [((3, 19), 16)],
     "MAP_GET_NEXT_KEY": [((3, 19), 24)],
-    "PROG_LOAD": [((4, 1), 44), ((4, 12), 48), ((4, 15), 68), ((4, 17), 72), ((5, 0), 108), ((5, 5), 116), ((5, 14), 128), ((5, 17), 140),
+    "PROG_LOAD": [((4, 1), 44), ((4, 12), 48), ((4, 15), 68), ((4, 17), 72), ((5, 0), 108), ((5, 5), 116),
+                  ((5, 14), 128), ((5, 17), 140),
                   ((6, 4), 144), ((6, 9), 148), ((6, 14), 152), ((6, 18), 168)],
     "OBJ_PIN": [((4, 4), 12), ((4, 15), 16), ((6, 5), 20)], "OBJ_GET": [((4, 4), 12), ((4, 15), 16), ((6, 5), 20)],
-    "PROG_ATTACH": [((4, 10), 12), ((4, 11), 16), ((5, 6), 20), ((6, 6), 32)], "PROG_DETACH": [((4, 10), 12), ((6, 6), 32)],
+    "PROG_ATTACH": [((4, 10), 12), ((4, 11), 16), ((5, 6), 20), ((6, 6), 32)],
+    "PROG_DETACH": [((4, 10), 12), ((6, 6), 32)],
     "PROG_TEST_RUN": [((4, 12), 40), ((5, 2), 64), ((5, 10), 72), ((5, 18), 76)],
     "PROG_GET_NEXT_ID": [((4, 13), 8)], "MAP_GET_NEXT_ID": [((4, 13), 8)], "PROG_GET_FD_BY_ID": [((4, 13), 4)],
     "MAP_GET_FD_BY_ID": [((4, 13), 4), ((4, 15), 12)], "OBJ_GET_INFO_BY_FD": [((4, 13), 16)],
     "PROG_QUERY": [((4, 15), 28), ((6, 6), 64)], "RAW_TRACEPOINT_OPEN": [((4, 17), 12), ((6, 10), 24)],
     "BTF_LOAD": [((4, 18), 28), ((6, 4), 32), ((6, 9), 40)], "BTF_GET_FD_BY_ID": [((4, 18), 4), ((6, 17), 16)],
-    "TASK_FD_QUERY": [((4, 18), 48)], "MAP_LOOKUP_AND_DELETE_ELEM": [((4, 20), 24), ((5, 14), 32)], "MAP_FREEZE": [((5, 2), 4)],
+    "TASK_FD_QUERY": [((4, 18), 48)], "MAP_LOOKUP_AND_DELETE_ELEM": [((4, 20), 24), ((5, 14), 32)],
+    "MAP_FREEZE": [((5, 2), 4)],
     "BTF_GET_NEXT_ID": [((5, 4), 8)], "MAP_LOOKUP_BATCH": [((5, 6), 56)], "MAP_LOOKUP_AND_DELETE_BATCH": [((5, 6), 56)],
     "MAP_UPDATE_BATCH": [((5, 6), 56)], "MAP_DELETE_BATCH": [((5, 6), 56)],
     "LINK_CREATE": [((5, 7), 16), ((5, 9), 28), ((5, 18), 48), ((6, 6), 64)], "LINK_UPDATE": [((5, 7), 16)],
-    "LINK_GET_FD_BY_ID": [((5, 8), 4)], "LINK_GET_NEXT_ID": [((5, 8), 8)], "ENABLE_STATS": [((5, 8), 4)], "ITER_CREATE": [((5, 8), 8)],
+    "LINK_GET_FD_BY_ID": [((5, 8), 4)], "LINK_GET_NEXT_ID": [((5, 8), 8)], "ENABLE_STATS": [((5, 8), 4)],
+    "ITER_CREATE": [((5, 8), 8)],
     "LINK_DETACH": [((5, 9), 4)], "PROG_BIND_MAP": [((5, 10), 12)], "TOKEN_CREATE": [((6, 9), 8)],
 }
 NUMBERS = {getattr(U, "BPF_" + name): name for name in COMMANDS}
 # sizeof(union bpf_attr): non-zero bytes behind it are E2BIG (bpf_check_uarg_tail_zero), inside it EINVAL (CHECK_ATTR)
-UNION = [((4, 4), 48), ((4, 15), 72), ((5, 0), 112), ((5, 5), 120), ((5, 14), 128), ((5, 17), 144), ((6, 9), 152), ((6, 18), 168)]
+UNION = [((4, 4), 48), ((4, 15), 72), ((5, 0), 112), ((5, 5), 120), ((5, 14), 128), ((5, 17), 144), ((6, 9), 152),
+         ((6, 18), 168)]
 
 MAP_TYPES = dict(zip(range(1, 34), [
-    (3, 19), (3, 19), (4, 2), (4, 3), (4, 6), (4, 6), (4, 6), (4, 8), (4, 10), (4, 10), (4, 11), (4, 12), (4, 12), (4, 14), (4, 14), (4, 15),
-    (4, 18), (4, 18), (4, 19), (4, 19), (4, 20), (4, 20), (4, 20), (5, 2), (5, 4), (5, 6), (5, 8), (5, 10), (5, 11), (5, 16), (6, 1), (6, 2),
+    (3, 19), (3, 19), (4, 2), (4, 3), (4, 6), (4, 6), (4, 6), (4, 8), (4, 10), (4, 10), (4, 11), (4, 12), (4, 12),
+    (4, 14), (4, 14), (4, 15),
+    (4, 18), (4, 18), (4, 19), (4, 19), (4, 20), (4, 20), (4, 20), (5, 2), (5, 4), (5, 6), (5, 8), (5, 10), (5, 11),
+    (5, 16), (6, 1), (6, 2),
     (6, 9)]))
-MAP_FLAGS = [(1, (4, 6)), (2, (4, 10)), (4, (4, 14)), (8, (4, 15)), (16, (4, 15)), (32, (4, 17)), (64, (5, 0)), (128, (5, 2)), (256, (5, 2)),
-             (512, (5, 4)), (1024, (5, 5)), (2048, (5, 8)), (4096, (5, 10)), (1 << 13, (6, 1)), (1 << 14, (6, 4)), (1 << 15, (6, 9)),
+MAP_FLAGS = [(1, (4, 6)), (2, (4, 10)), (4, (4, 14)), (8, (4, 15)), (16, (4, 15)), (32, (4, 17)), (64, (5, 0)),
+             (128, (5, 2)), (256, (5, 2)),
+             (512, (5, 4)), (1024, (5, 5)), (2048, (5, 8)), (4096, (5, 10)), (1 << 13, (6, 1)), (1 << 14, (6, 4)),
+             (1 << 15, (6, 9)),
              (1 << 16, (6, 9)), (1 << 17, (6, 9)), (1 << 18, (6, 9))]
 PROG_TYPES = dict(zip(range(1, 33), [
-    (3, 19), (4, 1), (4, 1), (4, 1), (4, 7), (4, 8), (4, 9), (4, 10), (4, 10), (4, 10), (4, 10), (4, 10), (4, 13), (4, 14), (4, 15), (4, 17),
-    (4, 17), (4, 17), (4, 18), (4, 18), (4, 19), (4, 20), (5, 2), (5, 2), (5, 3), (5, 5), (5, 6), (5, 6), (5, 7), (5, 9), (5, 14), (6, 4)]))
-PROG_FLAGS = [(1, (4, 12)), (2, (5, 0)), (4, (5, 3)), (8, (5, 3)), (16, (5, 10)), (32, (5, 18)), (64, (6, 3)), (128, (6, 8))]
+    (3, 19), (4, 1), (4, 1), (4, 1), (4, 7), (4, 8), (4, 9), (4, 10), (4, 10), (4, 10), (4, 10), (4, 10), (4, 13),
+    (4, 14), (4, 15), (4, 17),
+    (4, 17), (4, 17), (4, 18), (4, 18), (4, 19), (4, 20), (5, 2), (5, 2), (5, 3), (5, 5), (5, 6), (5, 6), (5, 7),
+    (5, 9), (5, 14), (6, 4)]))
+PROG_FLAGS = [(1, (4, 12)), (2, (5, 0)), (4, (5, 3)), (8, (5, 3)), (16, (5, 10)), (32, (5, 18)), (64, (6, 3)),
+              (128, (6, 8))]
 # last helper number of each version
-HELPERS = [((3, 19), 3), ((4, 1), 11), ((4, 2), 16), ((4, 3), 22), ((4, 4), 25), ((4, 5), 26), ((4, 6), 30), ((4, 8), 36), ((4, 9), 41),
-           ((4, 10), 44), ((4, 11), 45), ((4, 12), 47), ((4, 13), 50), ((4, 14), 53), ((4, 15), 57), ((4, 16), 59), ((4, 17), 64),
-           ((4, 18), 80), ((4, 19), 83), ((4, 20), 90), ((5, 0), 92), ((5, 1), 98), ((5, 2), 108), ((5, 3), 110), ((5, 5), 118),
-           ((5, 6), 119), ((5, 7), 124), ((5, 8), 141), ((5, 9), 141), ((5, 10), 155), ((5, 11), 162), ((5, 12), 163), ((5, 13), 165),
-           ((5, 14), 168), ((5, 15), 175), ((5, 16), 179), ((5, 17), 185), ((5, 18), 191), ((5, 19), 203), ((6, 0), 207), ((6, 1), 209),
+HELPERS = [((3, 19), 3), ((4, 1), 11), ((4, 2), 16), ((4, 3), 22), ((4, 4), 25), ((4, 5), 26), ((4, 6), 30),
+           ((4, 8), 36), ((4, 9), 41),
+           ((4, 10), 44), ((4, 11), 45), ((4, 12), 47), ((4, 13), 50), ((4, 14), 53), ((4, 15), 57), ((4, 16), 59),
+           ((4, 17), 64),
+           ((4, 18), 80), ((4, 19), 83), ((4, 20), 90), ((5, 0), 92), ((5, 1), 98), ((5, 2), 108), ((5, 3), 110),
+           ((5, 5), 118),
+           ((5, 6), 119), ((5, 7), 124), ((5, 8), 141), ((5, 9), 141), ((5, 10), 155), ((5, 11), 162), ((5, 12), 163),
+           ((5, 13), 165),
+           ((5, 14), 168), ((5, 15), 175), ((5, 16), 179), ((5, 17), 185), ((5, 18), 191), ((5, 19), 203),
+           ((6, 0), 207), ((6, 1), 209),
            ((6, 2), 211)]
 BTF_KINDS = [((4, 18), 11), ((5, 0), 13), ((5, 2), 15), ((5, 13), 16), ((5, 16), 17), ((5, 17), 18), ((6, 0), 19)]
-LINK_ATTACH = {U.BPF_TRACE_ITER: (5, 8), U.BPF_FLOW_DISSECTOR: (5, 8), U.BPF_SK_LOOKUP: (5, 9), U.BPF_XDP: (5, 9), U.BPF_PERF_EVENT: (5, 15),
-               U.BPF_TRACE_KPROBE_MULTI: (5, 18), U.BPF_TRACE_RAW_TP: (5, 12), U.BPF_TRACE_FENTRY: (5, 10), U.BPF_TRACE_FEXIT: (5, 10),
+LINK_ATTACH = {U.BPF_TRACE_ITER: (5, 8), U.BPF_FLOW_DISSECTOR: (5, 8), U.BPF_SK_LOOKUP: (5, 9), U.BPF_XDP: (5, 9),
+               U.BPF_PERF_EVENT: (5, 15),
+               U.BPF_TRACE_KPROBE_MULTI: (5, 18), U.BPF_TRACE_RAW_TP: (5, 12), U.BPF_TRACE_FENTRY: (5, 10),
+               U.BPF_TRACE_FEXIT: (5, 10),
                U.BPF_MODIFY_RETURN: (5, 10), U.BPF_LSM_MAC: (5, 12), U.BPF_LSM_CGROUP: (6, 0), U.BPF_NETFILTER: (6, 4),
-               U.BPF_STRUCT_OPS: (6, 4), U.BPF_TCX_INGRESS: (6, 6), U.BPF_TCX_EGRESS: (6, 6), U.BPF_TRACE_UPROBE_MULTI: (6, 6),
+               U.BPF_STRUCT_OPS: (6, 4), U.BPF_TCX_INGRESS: (6, 6), U.BPF_TCX_EGRESS: (6, 6),
+               U.BPF_TRACE_UPROBE_MULTI: (6, 6),
                U.BPF_NETKIT_PRIMARY: (6, 7), U.BPF_NETKIT_PEER: (6, 7), U.BPF_TRACE_KPROBE_SESSION: (6, 10),
                U.BPF_SK_SKB_STREAM_PARSER: (6, 10), U.BPF_SK_SKB_STREAM_VERDICT: (6, 10), U.BPF_SK_MSG_VERDICT: (6, 10),
                U.BPF_SK_SKB_VERDICT: (6, 10), U.BPF_TRACE_UPROBE_SESSION: (6, 13)}
-CGROUP_ATTACH = {0: (4, 10), 1: (4, 10), 2: (4, 10), 3: (4, 13), 6: (4, 15), 8: (4, 17), 9: (4, 17), 10: (4, 17), 11: (4, 17), 12: (4, 17),
-                 13: (4, 17), 14: (4, 18), 15: (4, 18), 18: (5, 2), 19: (5, 2), 20: (5, 2), 21: (5, 3), 22: (5, 3), 29: (5, 8), 30: (5, 8),
+CGROUP_ATTACH = {0: (4, 10), 1: (4, 10), 2: (4, 10), 3: (4, 13), 6: (4, 15), 8: (4, 17), 9: (4, 17), 10: (4, 17),
+                 11: (4, 17), 12: (4, 17),
+                 13: (4, 17), 14: (4, 18), 15: (4, 18), 18: (5, 2), 19: (5, 2), 20: (5, 2), 21: (5, 3), 22: (5, 3),
+                 29: (5, 8), 30: (5, 8),
                  31: (5, 8), 32: (5, 8), 34: (5, 9)}
 PERCPU = (U.BPF_MAP_TYPE_PERCPU_HASH, U.BPF_MAP_TYPE_PERCPU_ARRAY, U.BPF_MAP_TYPE_LRU_PERCPU_HASH)
 ARRAYS = (U.BPF_MAP_TYPE_ARRAY, U.BPF_MAP_TYPE_PERCPU_ARRAY, U.BPF_MAP_TYPE_PROG_ARRAY, U.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
@@ -159,7 +183,8 @@ class OldKernel(Kernel):
     """See the module's docstring.  ``cpus``: possible CPUs; ``memlock``: bytes before 5.11, None for no limit;
     ``root``: False refuses everything with EPERM; ``btf``: bytes of /sys/kernel/btf/vmlinux (5.4 and later)."""
 
-    def __init__(self, version, through=False, cpus=4, memlock=65536, root=True, btf=None, pmu=True, tracefs=True, files=None):
+    def __init__(self, version, through=False, cpus=4, memlock=65536, root=True, btf=None, pmu=True, tracefs=True,
+                 files=None):
         Kernel.__init__(self)
         self.version = tuple(version[:2])
         self.through, self.cpus, self.root = through, cpus, root
@@ -191,12 +216,15 @@ class OldKernel(Kernel):
             mounts += b"22 21 0:21 / %s rw - tracefs tracefs rw\n" % TRACEFS.encode()
             files[TRACEFS + "/kprobe_events"] = files[TRACEFS + "/uprobe_events"] = b""
             files[TRACEFS + "/available_filter_functions"] = b"vfs_read\nvfs_write\nvfs_open\ndo_sys_open\n"
-            for number, name in enumerate(("sched/sched_switch", "sched/sched_process_exec", "syscalls/sys_enter_openat",
+            for number, name in enumerate(("sched/sched_switch", "sched/sched_process_exec",
+                                           "syscalls/sys_enter_openat",
                                            "syscalls/sys_exit_openat", "raw_syscalls/sys_enter"), 300):
                 files["%s/events/%s/id" % (TRACEFS, name)] = b"%d\n" % number
         files["/proc/self/mountinfo"] = mounts
-        files["/proc/kallsyms"] = (b"ffffffff81000000 T _text\nffffffff81200000 T vfs_read\nffffffff81200100 T vfs_write\n"
-                                   b"ffffffff81200200 T vfs_open\nffffffff82000000 D jiffies\nffffffff82000040 B bpf_prog_active\n"
+        files["/proc/kallsyms"] = (b"ffffffff81000000 T _text\nffffffff81200000 T vfs_read\nffffffff81200100 T "
+                                   b"vfs_write\n"
+                                   b"ffffffff81200200 T vfs_open\nffffffff82000000 D jiffies\nffffffff82000040 B "
+                                   b"bpf_prog_active\n"
                                    + (b"ffffffff81300000 T __x64_sys_openat\n" if version >= (4, 17)
                                       else b"ffffffff81300000 T sys_openat\n"))
         if btf is not None and version >= (5, 4):
@@ -394,7 +422,8 @@ class OldKernel(Kernel):
                 self._fail(call, errno.EINVAL)
         elif kind in ARRAYS and (attr.get("key_size") != 4 or not attr.get("max_entries")):
             self._fail(call, errno.EINVAL)
-        elif kind in (1, 5, 9, 10) and not (attr.get("key_size") and attr.get("value_size") and attr.get("max_entries")):
+        elif kind in (1, 5, 9, 10) and not (attr.get("key_size") and attr.get("value_size")
+                                            and attr.get("max_entries")):
             self._fail(call, errno.EINVAL)
         if kind in (U.BPF_MAP_TYPE_ARRAY_OF_MAPS, U.BPF_MAP_TYPE_HASH_OF_MAPS) and not self.through:
             if not isinstance(self.fds.get(attr.get("inner_map_fd")), FakeMap):
@@ -402,7 +431,9 @@ class OldKernel(Kernel):
         if attr.get("btf_fd") and not self.through and not isinstance(self.fds.get(attr.get("btf_fd")), FakeBtf):
             self._fail(call, errno.EBADF)
         entries = attr.get("max_entries")
-        each = attr.get("key_size") + attr.get("value_size") * (self.cpus if kind in PERCPU else 1) + (48 if kind in (1, 5, 9, 10) else 0)
+        each = attr.get("key_size") + attr.get("value_size") * (self.cpus
+                                                                if kind in PERCPU else 1) + (48 if kind in (1, 5, 9,
+                                                                                                            10) else 0)
         self._charge((entries * each if kind != U.BPF_MAP_TYPE_RINGBUF else entries) + 4095 & ~4095, call)
 
     def _do_map_create(self, attr):
@@ -552,7 +583,8 @@ class OldKernel(Kernel):
         if self.through and fd not in self.fds:
             return Kernel.mmap(self, fd, size, writable, offset)
         thing = self.fds.get(fd)
-        if thing is None or (isinstance(thing, FakeMap) and thing.type == U.BPF_MAP_TYPE_ARRAY and not thing.flags & U.BPF_F_MMAPABLE):
+        if thing is None or (isinstance(thing, FakeMap) and thing.type == U.BPF_MAP_TYPE_ARRAY
+                             and not thing.flags & U.BPF_F_MMAPABLE):
             self._fail("mmap", errno.EBADF if thing is None else errno.EINVAL)
         if not getattr(thing, "memory", None):
             thing.memory = {}
@@ -630,9 +662,11 @@ class OldKernel(Kernel):
             self._fail(call, errno.EINVAL)
         self._name(attr.buf[48:64], call)
         self._charge(4096 + 8 * count & ~4095, call)
-        if kind in (U.BPF_PROG_TYPE_TRACING, U.BPF_PROG_TYPE_LSM, U.BPF_PROG_TYPE_EXT) and not attr.get("attach_btf_id"):
+        if kind in (U.BPF_PROG_TYPE_TRACING, U.BPF_PROG_TYPE_LSM,
+                    U.BPF_PROG_TYPE_EXT) and not attr.get("attach_btf_id"):
             self._fail(call, errno.EINVAL)
-        if attr.get("prog_btf_fd") and not self.through and not isinstance(self.fds.get(attr.get("prog_btf_fd")), FakeBtf):
+        if attr.get("prog_btf_fd") and not self.through and not isinstance(self.fds.get(attr.get("prog_btf_fd")),
+                                                                           FakeBtf):
             self._fail(call, errno.EBADF)
 
     def version_code(self):
@@ -666,9 +700,11 @@ class OldKernel(Kernel):
             src, index = regs >> 4, at // 8
             if code == 0x18:
                 skip = True
-                since = {0: (3, 18), 1: (3, 18), 2: (5, 2), 3: (5, 10), 4: (5, 13), 5: (5, 14), 6: (5, 14)}.get(src, (99, 0))
+                since = {0: (3, 18), 1: (3, 18), 2: (5, 2), 3: (5, 10), 4: (5, 13), 5: (5, 14), 6: (5, 14)}.get(src,
+                                                                                                                (99, 0))
                 if self.version < since:
-                    return errno.EINVAL, "%d: (18) r%d = 0x%x\nunrecognized bpf_ld_imm64 insn\n" % (index, regs & 15, imm)
+                    return errno.EINVAL, "%d: (18) r%d = 0x%x\nunrecognized bpf_ld_imm64 insn\n" % (index, regs & 15,
+                                                                                                    imm)
                 if src in (1, 2):
                     if not isinstance(self.fds.get(imm), FakeMap):
                         return errno.EBADF, "fd %d is not pointing to valid bpf_map\n" % imm
@@ -696,7 +732,8 @@ class OldKernel(Kernel):
 
     def _do_prog_test_run(self, attr):
         prog = self._prog(attr.get("test.prog_fd"))
-        if prog.type not in (1, 3, 4, 6) and not (prog.type == 31) and not (prog.type == 17 and self.version >= (5, 10)):
+        if prog.type not in (1, 3, 4, 6) and not (prog.type == 31) and not (prog.type == 17
+                                                                            and self.version >= (5, 10)):
             self._fail("bpf", ENOTSUPP)
         struct.pack_into("=I", attr.buf, 4, 0)
         struct.pack_into("=I", attr.buf, 36, 100)
@@ -773,12 +810,14 @@ class OldKernel(Kernel):
         kind = struct.unpack_from("=I", attr)[0]
         if not self.root:
             self._fail("perf_event_open", errno.EACCES)
-        pmus = {int(data) for path, data in self.files.items() if path.startswith("/sys/bus/event_source") and path.endswith("/type")}
+        pmus = {int(data) for path, data in self.files.items() if path.startswith("/sys/bus/event_source")
+                and path.endswith("/type")}
         if kind in (6, 7) and kind not in pmus:
             self._fail("perf_event_open", errno.ENOENT)
         if kind == 2:
             wanted = struct.unpack_from("=Q", attr, 8)[0]
-            if not any(path.endswith("/id") and int(data) == wanted for path, data in self.files.items() if path.endswith("/id")):
+            if not any(path.endswith("/id") and int(data) == wanted for path, data in self.files.items()
+                       if path.endswith("/id")):
                 self._fail("perf_event_open", errno.ENOENT)
         if kind == KPROBE_PMU:
             address = struct.unpack_from("=Q", attr, 56)[0]
@@ -825,7 +864,9 @@ class OldKernel(Kernel):
         if thing is None:
             self._fail("bpf", errno.EBADF)
         if isinstance(thing, FakeMap):
-            values = [("II", 0, (thing.type, thing.id)), ("IIII", 8, (thing.key_size, thing.value_size, thing.max_entries, thing.flags)),
+            values = [("II", 0, (thing.type, thing.id)), ("IIII", 8,
+                                                          (thing.key_size, thing.value_size, thing.max_entries,
+                                                           thing.flags)),
                       ("16s", 24, (thing.name,))]
             size = 80 if self.version >= (4, 18) else 40
         elif isinstance(thing, FakeProg):

@@ -1,8 +1,10 @@
-"""Constants of .rodata and .kconfig as immediates: how ``const volatile int min_pid`` works before 5.2, without global data.
+"""Constants of .rodata and .kconfig as immediates: how ``const volatile int min_pid`` works before 5.2, without global
+data.
 
-Values are known once the object loads, so "address of the constant, load from it" becomes "move the value".  Only where that
-is certain: every read of the address register is a load, in straight line behind the instruction that sets it.  Variables
-that programs write, and addresses that are passed on (texts), stay impossible there.  libbpf has nothing like it.
+Values are known once the object loads, so "address of the constant, load from it" becomes "move the value".  Only
+where that is certain: every read of the address register is a load, in straight line behind the instruction that sets
+it.  Variables that programs write, and addresses that are passed on (texts), stay impossible there.  libbpf has
+nothing like it.
 """
 from __future__ import absolute_import
 
@@ -17,7 +19,8 @@ _CALL, _EXIT, _JA, _LD_IMM64 = 0x85, 0x95, 0x05, 0x18
 
 
 def inline(insns, index, data, offset):
-    """Replace ld_imm64 at ``index`` (address ``offset`` bytes into ``data``) and its loads, in place.  False: cannot be, unchanged."""
+    """Replace ld_imm64 at ``index`` (address ``offset`` bytes into ``data``) and its loads, in place.  False: cannot
+    be, unchanged."""
     rows = [_INSN.unpack_from(insns, at) for at in range(0, len(insns), 8)]
     register = rows[index][1] & 15
     uses = _reads(rows, index + 2, register)
@@ -77,7 +80,8 @@ def _straight(rows, start):
 
 
 def _reads(rows, start, register):
-    """Indexes that read ``register`` before it is set again, on any path from ``start``; None where it is passed on or kept."""
+    """Indexes that read ``register`` before it is set again, on any path from ``start``; None where it is passed on or
+    kept."""
     found, seen, todo = set(), set(), [start]
     while todo:
         at = todo.pop()

@@ -1,7 +1,8 @@
-"""Values for what an object leaves to the kernel: ``extern`` of .kconfig (kernel options), .ksyms (addresses, kernel functions).
+"""Values for what an object leaves to the kernel: ``extern`` of .kconfig (kernel options), .ksyms (addresses, kernel
+functions).
 
-``resolve`` answers for all externs of an object at once, before its maps are made, because options become the content of
-the .kconfig map; a weak extern that is not there is 0.  Facts: libbpf ``bpf_object__resolve_externs``.
+``resolve`` answers for all externs of an object at once, before its maps are made, because options become the content
+of the .kconfig map; a weak extern that is not there is 0.  Facts: libbpf ``bpf_object__resolve_externs``.
 """
 from __future__ import absolute_import
 
@@ -16,7 +17,8 @@ __all__ = ["resolve", "Symbol", "read_config", "parse_config", "kconfig_bytes"]
 
 
 class Symbol(object):
-    """Where an extern is: an ``address``, or type ``btf_id`` of the BTF object ``fd`` (0: vmlinux).  ``found`` False: weak, missing."""
+    """Where an extern is: an ``address``, or type ``btf_id`` of the BTF object ``fd`` (0: vmlinux).  ``found`` False:
+    weak, missing."""
     __slots__ = ("name", "address", "btf_id", "fd", "found")
 
     def __init__(self, name, address=0, btf_id=0, fd=0, found=True):
@@ -98,11 +100,13 @@ def _by_kallsyms(kernel, externs, symbols):
         if not found:
             if not extern.weak:
                 from .._py23 import near
-                names = [to_text(row.split()[2]) for row in text.split(b"\n") if row.count(b" ") >= 2 and name[:3] in row]
+                names = [to_text(row.split()[2]) for row in text.split(b"\n") if row.count(b" ") >= 2
+                         and name[:3] in row]
                 raise NotFoundError("kernel symbol", extern.name, "/proc/kallsyms", near(extern.name, names))
             symbols[extern.name] = Symbol(extern.name, found=False)
         elif len(found) > 1:
-            raise LbcError("kernel symbol `%s` is not unique: %d addresses in /proc/kallsyms" % (extern.name, len(found)))
+            raise LbcError("kernel symbol `%s` is not unique: %d addresses in /proc/kallsyms" % (extern.name,
+                                                                                                 len(found)))
         else:
             address = found.pop()
             if not address and not extern.weak and kernel_hides_addresses(text):
@@ -118,7 +122,8 @@ def kernel_hides_addresses(text):
 
 # -- .kconfig -------------------------------------------------------------------------------------------------------
 def read_config(kernel):
-    """Bytes of the kernel's configuration: /boot/config-RELEASE, else /proc/config.gz (libbpf's order).  None where there is none."""
+    """Bytes of the kernel's configuration: /boot/config-RELEASE, else /proc/config.gz (libbpf's order).  None where
+    there is none."""
     for path in ("/boot/config-" + kernel.release(), "/proc/config.gz"):
         try:
             data = kernel.read(path)
@@ -179,10 +184,13 @@ def _fill_options(kernel, spec, externs, config):
             if extern.weak:
                 continue  # stays 0
             if not have_config and extern.name.startswith("CONFIG_"):
-                raise NotFoundError("kernel option", extern.name, "/boot/config-%s or /proc/config.gz, as neither exists" % kernel.release(),
+                raise NotFoundError("kernel option", extern.name, "/boot/config-%s or /proc/config.gz, as neither "
+                                    "exists" % kernel.release(),
                                     hint="make the extern __weak, or give the options as text (kconfig=)")
-            raise NotFoundError("kernel option", extern.name, "this kernel's configuration", hint="make the extern __weak if it may be "
-                                "missing" if extern.name.startswith("CONFIG_") else "known: CONFIG_*, LINUX_KERNEL_VERSION, "
+            raise NotFoundError("kernel option", extern.name, "this kernel's configuration",
+                                hint="make the extern __weak if it may be "
+                                "missing" if extern.name.startswith("CONFIG_") else "known: CONFIG_*, "
+                                "LINUX_KERNEL_VERSION, "
                                 "LINUX_HAS_BPF_COOKIE, LINUX_HAS_SYSCALL_WRAPPER")
         data[extern.offset:extern.offset + extern.size] = kconfig_bytes(spec.btf, extern, value)
 
@@ -215,7 +223,8 @@ def kconfig_bytes(btf, extern, value):
     if kind not in ("int", "char", "bool") or (kind == "bool" and value not in (0, 1)):
         raise _mismatch(extern, value, kind)
     bits = 8 * extern.size
-    if not (-(1 << bits - 1) <= value < 1 << bits - 1 if signed else -(1 << bits - 1) <= value < 1 << bits) or extern.size not in _FORMATS:
+    if not (-(1 << bits - 1) <= value < 1 << bits - 1
+            if signed else -(1 << bits - 1) <= value < 1 << bits) or extern.size not in _FORMATS:
         raise _mismatch(extern, value, "%d bytes" % extern.size)
     return struct.pack("=" + _FORMATS[extern.size], value & (1 << bits) - 1)
 

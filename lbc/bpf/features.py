@@ -10,12 +10,13 @@ from __future__ import absolute_import
 import errno
 import struct
 
-from .._native import backend
-from ..errors import ENOTSUPP, KernelError, NotSupported, PrivilegeError
+from ..errors import ENOTSUPP, KernelError, NotSupported
 from ..uapi import bpf as U
 
-__all__ = ["Feature", "FEATURES", "have", "require", "learn", "known", "helper_version", "HELPER_VERSIONS", "PROG_TYPE_VERSIONS",
-           "MAP_TYPE_VERSIONS", "insn", "try_program", "have_map_type", "have_prog_type", "have_helper", "loses_memlock"]
+__all__ = ["Feature", "FEATURES", "have", "require", "learn", "known", "helper_version", "HELPER_VERSIONS",
+           "PROG_TYPE_VERSIONS",
+           "MAP_TYPE_VERSIONS", "insn", "try_program", "have_map_type", "have_prog_type", "have_helper",
+           "loses_memlock"]
 
 _INSN = struct.Struct("=BBhi")
 EXIT = _INSN.pack(0x95, 0, 0, 0)
@@ -28,8 +29,8 @@ def insn(code, dst=0, src=0, offset=0, imm=0):
 
 
 class Feature(object):
-    """``name``, ``text`` (reads well behind "this kernel does not have"), ``version`` (upstream, "5.8"), ``probe``: f(kernel) ->
-    True, False, or None where it cannot be told."""
+    """``name``, ``text`` (reads well behind "this kernel does not have"), ``version`` (upstream, "5.8"), ``probe``:
+    f(kernel) -> True, False, or None where it cannot be told."""
     __slots__ = ("name", "text", "version", "probe")
 
     def __init__(self, name, text, version, probe):
@@ -134,7 +135,8 @@ def _global_data(kernel, fd):
 
 def _load(kernel, prog_type, attach_type=0):
     """fd of a program that returns 0.  Raises KernelError."""
-    fields = {"prog_type": prog_type, "insn_cnt": 2, "insns": bytearray(RETURN_0), "license": b"GPL\0", "expected_attach_type": attach_type}
+    fields = {"prog_type": prog_type, "insn_cnt": 2, "insns": bytearray(RETURN_0), "license": b"GPL\0",
+              "expected_attach_type": attach_type}
     if prog_type == U.BPF_PROG_TYPE_KPROBE:
         fields["kern_version"] = version_code(kernel)
     try:
@@ -162,14 +164,16 @@ def _batch(kernel, fd):
 
 
 def _link(attach_type, prog_type, expected=0, **fields):
-    """A link of a real program to a target that cannot be: EINVAL says that the kernel does not know the attach type."""
+    """A link of a real program to a target that cannot be: EINVAL says that the kernel does not know the attach
+    type."""
     def probe(kernel):
         try:
             prog = _load(kernel, prog_type, expected)
         except KernelError as error:
             return None if error.errno in _UNKNOWN else False
         try:
-            what = {"link_create.prog_fd": prog, "link_create.target_fd": 0x7fffffff, "link_create.attach_type": attach_type}
+            what = {"link_create.prog_fd": prog, "link_create.target_fd": 0x7fffffff,
+                    "link_create.attach_type": attach_type}
             what.update(fields)
             answer, number = _try(kernel, U.BPF_LINK_CREATE, what)
             return answer if answer else None if answer is None else number in (errno.EBADF, errno.ENODEV, errno.ENOENT)
@@ -183,7 +187,8 @@ def _exists(path):
 
 
 def _memcg(kernel):
-    """Kernels that charge maps to the memory cgroup came with bpf_ktime_get_coarse_ns (5.11), as libbpf also assumes."""
+    """Kernels that charge maps to the memory cgroup came with bpf_ktime_get_coarse_ns (5.11), as libbpf also
+    assumes."""
     return have_helper(kernel, 160, U.BPF_PROG_TYPE_SOCKET_FILTER)
 
 
@@ -229,13 +234,15 @@ _ROWS = [
     ("btf", "BTF of programs", "4.18", _btf(_INT)),
     ("btf_func", "BTF of functions (func_info, line_info)", "5.0",
      _btf(_INT, _type(13, vlen=1, more=(1, 1)), _type(12, 3, 0, 2))),
-    ("btf_global_func", "BTF of global functions", "5.6", _btf(_INT, _type(13, vlen=1, more=(1, 1)), _type(12, 3, 1, 2))),
+    ("btf_global_func", "BTF of global functions", "5.6", _btf(_INT, _type(13, vlen=1, more=(1, 1)),
+                                                               _type(12, 3, 1, 2))),
     ("btf_datasec", "BTF of global variables", "5.2",
      _btf(_INT, _type(14, 3, 0, 1, (0,)), _type(15, 3, 1, 4, (2, 0, 4)))),
     ("btf_qmark_datasec", "'?' in names of BTF sections", "6.9",
      _btf(_INT, _type(14, 3, 0, 1, (0,)), _type(15, 5, 1, 4, (2, 0, 4)), strings=b"\0a\0b\0?.d\0")),
     ("btf_float", "floating point types in BTF", "5.13", _btf(_type(16, 1, 0, 4))),
-    ("btf_decl_tag", "declaration tags in BTF", "5.16", _btf(_INT, _type(14, 3, 0, 1, (0,)), _type(17, 1, 0, 2, (0xffffffff,)))),
+    ("btf_decl_tag", "declaration tags in BTF", "5.16", _btf(_INT, _type(14, 3, 0, 1, (0,)),
+                                                             _type(17, 1, 0, 2, (0xffffffff,)))),
     ("btf_type_tag", "type tags in BTF", "5.17", _btf(_INT, _type(18, 3, 0, 1), _type(2, 0, 0, 2))),
     ("btf_enum64", "64-bit enumerations in BTF", "6.0", _btf(_type(19, 1, 0, 8))),
     ("btf_kind_flag", "bit-fields in BTF", "5.0", _btf(_INT, _type(4, 3, 1, 4, (3, 1, 8 << 24), flag=1))),
@@ -243,16 +250,17 @@ _ROWS = [
     ("vmlinux_btf", "its own BTF (CONFIG_DEBUG_INFO_BTF)", "5.4", _exists("/sys/kernel/btf/vmlinux")),
     ("memcg_account", "accounting of maps by memory cgroup", "5.11", _memcg),
     ("batch", "batch operations on maps", "5.6", _with_map(_batch)),
-    ("bpf_link", "BPF links", "5.7", _command(U.BPF_LINK_CREATE, **{"link_create.prog_fd": 0x7fffffff, "link_create.target_fd": 1})),
+    ("bpf_link", "BPF links", "5.7", _command(U.BPF_LINK_CREATE, **{"link_create.prog_fd": 0x7fffffff,
+                                                                    "link_create.target_fd": 1})),
     ("perf_link", "BPF links of perf events", "5.15", _link(U.BPF_PERF_EVENT, U.BPF_PROG_TYPE_TRACEPOINT)),
     ("bpf_cookie", "attach cookies", "5.15", _helper(174, _K)),
     ("kprobe_multi", "kprobe.multi links", "5.18",
      _link(U.BPF_TRACE_KPROBE_MULTI, _K, U.BPF_TRACE_KPROBE_MULTI, **{"link_create.kprobe_multi.cnt": 1,
                                                                       "link_create.kprobe_multi.syms": bytearray(8)})),
     ("uprobe_multi", "uprobe.multi links", "6.6",
-     _link(U.BPF_TRACE_UPROBE_MULTI, _K, U.BPF_TRACE_UPROBE_MULTI, **{"link_create.uprobe_multi.cnt": 1,
-                                                                      "link_create.uprobe_multi.path": b"/\0",
-                                                                      "link_create.uprobe_multi.offsets": bytearray(8)})),
+     _link(U.BPF_TRACE_UPROBE_MULTI, _K, U.BPF_TRACE_UPROBE_MULTI, **{
+         "link_create.uprobe_multi.cnt": 1, "link_create.uprobe_multi.path": b"/\0",
+         "link_create.uprobe_multi.offsets": bytearray(8)})),
     ("tcx", "tcx links", "6.6", _link(U.BPF_TCX_INGRESS, U.BPF_PROG_TYPE_SCHED_CLS)),
     ("kprobe_pmu", "the kprobe PMU", "4.17", _exists("/sys/bus/event_source/devices/kprobe/type")),
     ("uprobe_pmu", "the uprobe PMU", "4.17", _exists("/sys/bus/event_source/devices/uprobe/type")),
@@ -265,23 +273,27 @@ _ROWS = [
     ("raw_tracepoint", "raw tracepoint programs", "4.17", _program(prog_type=U.BPF_PROG_TYPE_RAW_TRACEPOINT)),
     ("test_run", "test runs of programs", "4.12", _command(U.BPF_PROG_TEST_RUN, **{"test.prog_fd": 0x7fffffff})),
     ("stats", "run time statistics", "5.8", _command(U.BPF_ENABLE_STATS)),
-    ("lookup_and_delete", "BPF_MAP_LOOKUP_AND_DELETE_ELEM", "4.20", _command(U.BPF_MAP_LOOKUP_AND_DELETE_ELEM, map_fd=0x7fffffff)),
+    ("lookup_and_delete", "BPF_MAP_LOOKUP_AND_DELETE_ELEM", "4.20",
+     _command(U.BPF_MAP_LOOKUP_AND_DELETE_ELEM, map_fd=0x7fffffff)),
 ]
 FEATURES = {row[0]: Feature(*row) for row in _ROWS}
 del _ROWS
 
 
 def _module_btf(kernel):
-    """BPF_BTF_LOAD cannot tell; the kernel's own BTF objects have names since module BTF came (struct bpf_btf_info.name)."""
+    """BPF_BTF_LOAD cannot tell; the kernel's own BTF objects have names since module BTF came (struct
+    bpf_btf_info.name)."""
     try:
-        return any(name != "vmlinux" for name in kernel.listdir("/sys/kernel/btf")) or kernel.exists("/sys/kernel/btf/vmlinux") and None
+        return any(name != "vmlinux"
+                   for name in kernel.listdir("/sys/kernel/btf")) or kernel.exists("/sys/kernel/btf/vmlinux") and None
     except KernelError:
         return None
 
 
 def _exp_attach(kernel):
     """A cgroup/bind-like value on a cgroup_sock program: refused before 4.17 because the member is unknown."""
-    return try_program(kernel, prog_type=U.BPF_PROG_TYPE_CGROUP_SOCK, expected_attach_type=U.BPF_CGROUP_INET4_POST_BIND)[0]
+    return try_program(kernel, prog_type=U.BPF_PROG_TYPE_CGROUP_SOCK,
+                       expected_attach_type=U.BPF_CGROUP_INET4_POST_BIND)[0]
 
 
 FEATURES["module_btf"].probe = _module_btf
@@ -348,25 +360,30 @@ def have_map_type(kernel, number):
         key_size, flags = 8, U.BPF_F_NO_PREALLOC
     elif number in (19, 21):
         key_size, value_size, entries = 16, 8, 0
-    elif number in (U.BPF_MAP_TYPE_SK_STORAGE, U.BPF_MAP_TYPE_INODE_STORAGE, U.BPF_MAP_TYPE_TASK_STORAGE, U.BPF_MAP_TYPE_CGRP_STORAGE,
+    elif number in (U.BPF_MAP_TYPE_SK_STORAGE, U.BPF_MAP_TYPE_INODE_STORAGE, U.BPF_MAP_TYPE_TASK_STORAGE,
+                    U.BPF_MAP_TYPE_CGRP_STORAGE,
                     U.BPF_MAP_TYPE_ARRAY_OF_MAPS, U.BPF_MAP_TYPE_HASH_OF_MAPS, U.BPF_MAP_TYPE_STRUCT_OPS, 33, 34):
         return _type_probe(kernel, "map_type:%d" % number, lambda: _needs_more(kernel, number))
-    fields = {"map_type": number, "key_size": key_size, "value_size": value_size, "max_entries": entries, "map_flags": flags}
+    fields = {"map_type": number, "key_size": key_size, "value_size": value_size, "max_entries": entries,
+              "map_flags": flags}
     fields.update(more)
     return _type_probe(kernel, "map_type:%d" % number, lambda: _try(kernel, U.BPF_MAP_CREATE, fields)[0])
 
 
 def _needs_more(kernel, number):
-    """Types that need BTF or another map: an unknown type is EINVAL with an otherwise impossible request, a known one is too;
-    so they are tried with what they need, or not told."""
+    """Types that need BTF or another map: an unknown type is EINVAL with an otherwise impossible request, a known one
+    is too; so they are tried with what they need, or not told."""
     if number in (U.BPF_MAP_TYPE_ARRAY_OF_MAPS, U.BPF_MAP_TYPE_HASH_OF_MAPS):
-        return _with_map(lambda k, fd: _try(k, U.BPF_MAP_CREATE, {"map_type": number, "key_size": 4, "value_size": 4, "max_entries": 1,
-                                                                "inner_map_fd": fd})[0])(kernel)
+        def of_maps(kernel, fd):
+            return _try(kernel, U.BPF_MAP_CREATE, {"map_type": number, "key_size": 4, "value_size": 4, "max_entries": 1,
+                                                   "inner_map_fd": fd})[0]
+        return _with_map(of_maps)(kernel)
     return None
 
 
 def have_prog_type(kernel, number):
-    """True, False, or None where it cannot be told: types that need an attach target answer EINVAL whether known or not."""
+    """True, False, or None where it cannot be told: types that need an attach target answer EINVAL whether known or
+    not."""
     if number in (U.BPF_PROG_TYPE_TRACING, U.BPF_PROG_TYPE_LSM, U.BPF_PROG_TYPE_EXT, U.BPF_PROG_TYPE_STRUCT_OPS):
         return None
     fields, body = {}, RETURN_0
@@ -394,19 +411,22 @@ def have_prog_type(kernel, number):
 
 
 def have_helper(kernel, number, prog_type):
-    """Does ``prog_type`` know helper ``number``?  By the verifier's words, as the call itself is refused for its arguments."""
+    """Does ``prog_type`` know helper ``number``?  By the verifier's words, as the call itself is refused for its
+    arguments."""
     def probe():
         text = _helper_log(kernel, number, prog_type)
         if text is None:
             return None
-        return b"invalid func " not in text and b"unknown func " not in text and b"program of this type cannot use helper " not in text
+        return not any(words in text for words in (
+            b"invalid func ", b"unknown func ", b"program of this type cannot use helper "))
     return _type_probe(kernel, "helper:%d:%d" % (prog_type, number), probe)
 
 
 def _helper_log(kernel, number, prog_type):
     log = bytearray(4096)
     body = insn(0x85, imm=number) + EXIT
-    fields = {"prog_type": prog_type, "insn_cnt": 2, "insns": bytearray(body), "license": b"GPL\0", "log_level": 1, "log_size": 4096,
+    fields = {"prog_type": prog_type, "insn_cnt": 2, "insns": bytearray(body), "license": b"GPL\0", "log_level": 1,
+              "log_size": 4096,
               "log_buf": log}
     if prog_type == U.BPF_PROG_TYPE_KPROBE:
         fields["kern_version"] = version_code(kernel)
@@ -455,16 +475,23 @@ def version_code(kernel):
 
 # -- versions for messages (include/uapi/linux/bpf.h of each release) --------------------------------------------------
 # (last helper number, version)
-HELPER_VERSIONS = ((3, "3.19"), (11, "4.1"), (16, "4.2"), (22, "4.3"), (25, "4.4"), (26, "4.5"), (30, "4.6"), (36, "4.8"), (41, "4.9"),
-                   (44, "4.10"), (45, "4.11"), (47, "4.12"), (50, "4.13"), (53, "4.14"), (57, "4.15"), (59, "4.16"), (64, "4.17"),
-                   (80, "4.18"), (83, "4.19"), (90, "4.20"), (92, "5.0"), (98, "5.1"), (108, "5.2"), (110, "5.3"), (118, "5.5"),
-                   (119, "5.6"), (124, "5.7"), (141, "5.8"), (155, "5.10"), (162, "5.11"), (163, "5.12"), (165, "5.13"), (168, "5.14"),
-                   (175, "5.15"), (179, "5.16"), (185, "5.17"), (191, "5.18"), (203, "5.19"), (207, "6.0"), (209, "6.1"), (211, "6.2"))
+HELPER_VERSIONS = ((3, "3.19"), (11, "4.1"), (16, "4.2"), (22, "4.3"), (25, "4.4"), (26, "4.5"), (30, "4.6"),
+                   (36, "4.8"), (41, "4.9"),
+                   (44, "4.10"), (45, "4.11"), (47, "4.12"), (50, "4.13"), (53, "4.14"), (57, "4.15"), (59, "4.16"),
+                   (64, "4.17"),
+                   (80, "4.18"), (83, "4.19"), (90, "4.20"), (92, "5.0"), (98, "5.1"), (108, "5.2"), (110, "5.3"),
+                   (118, "5.5"),
+                   (119, "5.6"), (124, "5.7"), (141, "5.8"), (155, "5.10"), (162, "5.11"), (163, "5.12"), (165, "5.13"),
+                   (168, "5.14"),
+                   (175, "5.15"), (179, "5.16"), (185, "5.17"), (191, "5.18"), (203, "5.19"), (207, "6.0"),
+                   (209, "6.1"), (211, "6.2"))
 PROG_TYPE_VERSIONS = dict(enumerate(
-    "3.19 4.1 4.1 4.1 4.7 4.8 4.9 4.10 4.10 4.10 4.10 4.10 4.13 4.14 4.15 4.17 4.17 4.17 4.18 4.18 4.19 4.20 5.2 5.2 5.3 5.5 5.6 5.6 5.7 "
+    "3.19 4.1 4.1 4.1 4.7 4.8 4.9 4.10 4.10 4.10 4.10 4.10 4.13 4.14 4.15 4.17 4.17 4.17 4.18 4.18 4.19 4.20 5.2 5.2 "
+    "5.3 5.5 5.6 5.6 5.7 "
     "5.9 5.14 6.4".split(), 1))
 MAP_TYPE_VERSIONS = dict(enumerate(
-    "3.19 3.19 4.2 4.3 4.6 4.6 4.6 4.8 4.10 4.10 4.11 4.12 4.12 4.14 4.14 4.15 4.18 4.18 4.19 4.19 4.20 4.20 4.20 5.2 5.4 5.6 5.8 5.10 "
+    "3.19 3.19 4.2 4.3 4.6 4.6 4.6 4.8 4.10 4.10 4.11 4.12 4.12 4.14 4.14 4.15 4.18 4.18 4.19 4.19 4.20 4.20 4.20 5.2 "
+    "5.4 5.6 5.8 5.10 "
     "5.11 5.16 6.1 6.2 6.9".split(), 1))
 
 

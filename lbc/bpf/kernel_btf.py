@@ -1,4 +1,5 @@
-"""The BTF of the kernel that programs are loaded into, and of its modules: opened when first asked for, dropped after loading.
+"""The BTF of the kernel that programs are loaded into, and of its modules: opened when first asked for, dropped after
+loading.
 
 Two uses, kept apart: the *layout* of types, for CO-RE relocations, may come from a file ($LBC_BTF or an argument), so a
 kernel without BTF is served too; type *ids* that BPF_PROG_LOAD is told (attach targets, kfuncs, typed ksyms) must be
@@ -68,7 +69,8 @@ class KernelBtf(object):
             self.source = path
             return found
         raise NotSupported("its own BTF, and no file has it (looked at: %s)" % ", ".join(looked), "5.4",
-                           hint="give the BTF of this kernel: --btf FILE or LBC_BTF=FILE (raw, or an ELF vmlinux with .BTF)")
+                           hint="give the BTF of this kernel: --btf FILE or LBC_BTF=FILE (raw, or an ELF vmlinux with "
+                           ".BTF)")
 
     def ids(self, required=True):
         """Btf with the running kernel's ids; None, or NotSupported when ``required``, where the kernel shows none."""
@@ -80,8 +82,10 @@ class KernelBtf(object):
             except KernelError:
                 pass
             if self._ids is None and required:
-                raise NotSupported("its own BTF (CONFIG_DEBUG_INFO_BTF)", "5.4", hint="BTF from a file serves CO-RE, kprobes and "
-                                   "tracepoints, but programs attached by BTF id (fentry, fexit, tp_btf, lsm, iter, struct_ops), kfuncs "
+                raise NotSupported("its own BTF (CONFIG_DEBUG_INFO_BTF)", "5.4",
+                                   hint="BTF from a file serves CO-RE, kprobes and "
+                                   "tracepoints, but programs attached by BTF id (fentry, fexit, tp_btf, lsm, iter, "
+                                   "struct_ops), kfuncs "
                                    "and typed ksyms need the running kernel's own")
         return self._ids
 
@@ -93,7 +97,8 @@ class KernelBtf(object):
         return parse.open_btf(SYSFS)
 
     def modules(self):
-        """[Module] of all modules with BTF, by BPF_BTF_GET_NEXT_ID (5.4; names since 5.11); [] where the kernel has no such thing."""
+        """[Module] of all modules with BTF, by BPF_BTF_GET_NEXT_ID (5.4; names since 5.11); [] where the kernel has no
+        such thing."""
         if self._modules is None:
             self._modules = []
             base = self.ids(False)
@@ -137,7 +142,8 @@ class KernelBtf(object):
         answer = _info(U.BPF_BTF_INFO, U.BPF_BTF_INFO_SIZE)
         answer.set("name", name)
         answer.set("name_len", 64)
-        self.kernel.bpf(U.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": fd, "info.info_len": U.BPF_BTF_INFO_SIZE, "info.info": answer.buf})
+        self.kernel.bpf(U.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": fd, "info.info_len": U.BPF_BTF_INFO_SIZE,
+                                                   "info.info": answer.buf})
         if not answer.get("kernel_btf"):
             return None
         from .._py23 import to_text
@@ -150,13 +156,15 @@ class KernelBtf(object):
         except KernelError:
             pass
         answer = _info(U.BPF_BTF_INFO, U.BPF_BTF_INFO_SIZE)
-        self.kernel.bpf(U.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": fd, "info.info_len": U.BPF_BTF_INFO_SIZE, "info.info": answer.buf})
+        self.kernel.bpf(U.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": fd, "info.info_len": U.BPF_BTF_INFO_SIZE,
+                                                   "info.info": answer.buf})
         size = answer.get("btf_size")
         data = bytearray(size)
         answer = _info(U.BPF_BTF_INFO, U.BPF_BTF_INFO_SIZE)
         answer.set("btf", data)
         answer.set("btf_size", size)
-        self.kernel.bpf(U.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": fd, "info.info_len": U.BPF_BTF_INFO_SIZE, "info.info": answer.buf})
+        self.kernel.bpf(U.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": fd, "info.info_len": U.BPF_BTF_INFO_SIZE,
+                                                   "info.info": answer.buf})
         return bytes(data)
 
     def module_btfs(self):
@@ -171,7 +179,8 @@ class KernelBtf(object):
 
     # -- finding ids ------------------------------------------------------------------------------------------------
     def find(self, name, kind, module=None):
-        """(type id, module fd or 0) of ``name`` in vmlinux, else in the modules; ``module``: only there.  None where nowhere."""
+        """(type id, module fd or 0) of ``name`` in vmlinux, else in the modules; ``module``: only there.  None where
+        nowhere."""
         if module in (None, "vmlinux"):
             found = self.ids().find_one(name, kind)
             if found:
@@ -187,16 +196,19 @@ class KernelBtf(object):
         return None
 
     def attach_id(self, prefix, target, kind=BTF_KIND_FUNC, what="function"):
-        """(type id, module fd or 0) of an attach target: "vfs_read" or "module:function".  NotFoundError with near names."""
+        """(type id, module fd or 0) of an attach target: "vfs_read" or "module:function".  NotFoundError with near
+        names."""
         module, _, name = target.rpartition(":")
         found = self.find(prefix + name, kind, module or None)
         if found is None:
             raise NotFoundError(what, target, "the kernel's BTF", self.near(prefix, name, kind),
-                                hint="is it inlined, or in a module that is not loaded?" if kind == BTF_KIND_FUNC and not prefix else None)
+                                hint="is it inlined, or in a module that is not loaded?" if kind == BTF_KIND_FUNC
+                                and not prefix else None)
         return found
 
     def near(self, prefix, name, kind):
-        """Names of the kernel's BTF like ``name``: by the string section, as parsing all types is slow even for an error."""
+        """Names of the kernel's BTF like ``name``: by the string section, as parsing all types is slow even for an
+        error."""
         from .._py23 import near, to_text
         try:
             raw = bytes(self.ids().raw)
@@ -205,7 +217,8 @@ class KernelBtf(object):
         except (LbcError, ValueError, TypeError):
             return []
         head = (prefix + name[:2]).encode()
-        close = near(prefix + name, [to_text(n) for n in names if n.startswith(head) and abs(len(n) - len(prefix + name)) < 8], 12)
+        close = near(prefix + name, [to_text(n) for n in names if n.startswith(head)
+                                     and abs(len(n) - len(prefix + name)) < 8], 12)
         return [n[len(prefix):] for n in close if self.ids().find_one(n, kind)][:3]
 
     def find_typedef(self, name):

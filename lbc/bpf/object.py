@@ -8,8 +8,8 @@
         while obj.poll(100) >= 0: ...
 
 ``maps`` and ``programs`` hold MapSpec and ProgramSpec until ``load``, live Map and Program after it.
-Programs, maps and links close with the process too; what would outlive it (pins, tracefs events, qdiscs) is the links' and
-the caller's to undo, which ``close`` does.
+Programs, maps and links close with the process too; what would outlive it (pins, tracefs events, qdiscs) is the links'
+and the caller's to undo, which ``close`` does.
 """
 from __future__ import absolute_import
 
@@ -83,7 +83,8 @@ class BpfObject(object):
     def __init__(self, source, btf=None, kernel=None, pin_root="/sys/fs/bpf", kconfig=None, log_level=0, name=""):
         self.kernel = kernel if kernel is not None else _running
         path = name
-        if not isinstance(source, (bytes, bytearray, memoryview)) or (str is bytes and b"\0" not in source and len(source) < 4096):
+        if not isinstance(source, (bytes, bytearray, memoryview)) or (str is bytes and b"\0" not in source
+                                                                      and len(source) < 4096):
             path = source
             source = _read(source)
         self.spec = reader.read_object(bytes(source), path)
@@ -115,9 +116,11 @@ class BpfObject(object):
             dropped.close()
 
     def function_args(self, name):
-        """Names of the arguments of kernel function ``name``, in order, by the kernel's BTF; None where it has no such function.
+        """Names of the arguments of kernel function ``name``, in order, by the kernel's BTF; None where it has no such
+        function.
 
-        For programs that take an argument whose place changed from kernel to kernel.  LbcError where there is no BTF."""
+        For programs that take an argument whose place changed from kernel to kernel.  LbcError where there is no
+        BTF."""
         from ..uapi.btf import BTF_KIND_FUNC
         btf = self.kernel_btf().layout()
         found = btf.find_one(name, BTF_KIND_FUNC)
@@ -125,7 +128,8 @@ class BpfObject(object):
 
     # -- loading ----------------------------------------------------------------------------------------------------
     def load(self, keep_going=False):
-        """Link, relocate, create the maps, load the programs; returns self.  Everything is closed again when a step fails.
+        """Link, relocate, create the maps, load the programs; returns self.  Everything is closed again when a step
+        fails.
 
         ``keep_going``: a program or map that fails is noted in ``failures`` and the rest goes on."""
         if self.loaded:
@@ -242,7 +246,8 @@ class BpfObject(object):
     # -- using ------------------------------------------------------------------------------------------------------
     @property
     def globals(self):
-        """Global variables by name, typed by BTF: read and written before loading in the file's copy, after it in the kernel."""
+        """Global variables by name, typed by BTF: read and written before loading in the file's copy, after it in the
+        kernel."""
         if self._globals is None:
             from .global_data import Globals
             self._globals = Globals(self.spec.maps.values(), self.spec.btf)
@@ -251,7 +256,8 @@ class BpfObject(object):
         return self._globals
 
     def attach(self, only=None):
-        """Attach every loaded program whose section says where (``only``: those names); returns the new Links.  All or none."""
+        """Attach every loaded program whose section says where (``only``: those names); returns the new Links.  All or
+        none."""
         from . import links
         made = []
         try:
@@ -275,9 +281,10 @@ class BpfObject(object):
         return made
 
     def events(self, name, callback, lost=None, type=None, **settings):
-        """Call ``callback(cpu, record)`` for what programs put into perf or ring buffer ``name``; ``lost(cpu, count)`` for what a
-        perf buffer had no room for.  Records are decoded as ``type`` (a struct's name or id in the object's BTF; False: bytes),
-        else as the value type that the map's source gives.  ``settings``: of events.PerfBuffer, events.RingBuffer."""
+        """Call ``callback(cpu, record)`` for what programs put into perf or ring buffer ``name``; ``lost(cpu, count)``
+        for what a perf buffer had no room for.  Records are decoded as ``type`` (a struct's name or id in the object's
+        BTF; False: bytes), else as the value type that the map's source gives.  ``settings``: of events.PerfBuffer,
+        events.RingBuffer."""
         from . import events
         from ..uapi.bpf import BPF_MAP_TYPE_RINGBUF
         table = self.maps[name]

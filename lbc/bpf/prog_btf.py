@@ -21,14 +21,17 @@ _EXTRA = {B.BTF_KIND_INT: (4, 0), B.BTF_KIND_ARRAY: (12, 0), B.BTF_KIND_STRUCT: 
           B.BTF_KIND_DECL_TAG: (4, 0), B.BTF_KIND_ENUM64: (0, 12)}
 # feature -> what of the BTF needs it
 _NEEDS = (("btf_datasec", (B.BTF_KIND_VAR, B.BTF_KIND_DATASEC)), ("btf_func", (B.BTF_KIND_FUNC, B.BTF_KIND_FUNC_PROTO)),
-          ("btf_global_func", (B.BTF_KIND_FUNC,)), ("btf_float", (B.BTF_KIND_FLOAT,)), ("btf_decl_tag", (B.BTF_KIND_DECL_TAG,)),
-          ("btf_type_tag", (B.BTF_KIND_TYPE_TAG,)), ("btf_enum64", (B.BTF_KIND_ENUM64, B.BTF_KIND_ENUM)), ("btf_qmark_datasec", (B.BTF_KIND_DATASEC,)),
+          ("btf_global_func", (B.BTF_KIND_FUNC,)), ("btf_float", (B.BTF_KIND_FLOAT,)),
+          ("btf_decl_tag", (B.BTF_KIND_DECL_TAG,)),
+          ("btf_type_tag", (B.BTF_KIND_TYPE_TAG,)), ("btf_enum64", (B.BTF_KIND_ENUM64, B.BTF_KIND_ENUM)),
+          ("btf_qmark_datasec", (B.BTF_KIND_DATASEC,)),
           ("btf_kind_flag", (B.BTF_KIND_STRUCT, B.BTF_KIND_UNION)))
 
 
 def load(kernel, btf, log=None):
-    """fd of the object's BTF in the kernel, or 0 where the kernel takes none of it (or not from us: maps and programs say why).
-    Raises KernelError only for no memory or fds.  ``log``: list that gets the kernel's words when it refuses."""
+    """fd of the object's BTF in the kernel, or 0 where the kernel takes none of it (or not from us: maps and programs
+    say why). Raises KernelError only for no memory or fds.  ``log``: list that gets the kernel's words when it
+    refuses."""
     if btf is None or features.known(kernel, "btf") is False:
         return 0
     raw = bytes(btf.raw)
@@ -62,7 +65,8 @@ def _words(kernel, raw):
     """The kernel's log for BTF that it refuses, "" when there is none."""
     text = bytearray(1 << 16)
     try:
-        kernel.close(kernel.bpf(U.BPF_BTF_LOAD, {"btf": bytearray(raw), "btf_size": len(raw), "btf_log_buf": text, "btf_log_size": len(text),
+        kernel.close(kernel.bpf(U.BPF_BTF_LOAD, {"btf": bytearray(raw), "btf_size": len(raw), "btf_log_buf": text,
+                                                 "btf_log_size": len(text),
                                                  "btf_log_level": 1}))
     except KernelError:
         pass
@@ -99,11 +103,12 @@ def _lacking(kernel, raw, ask):
 
 
 def sanitize(raw, lacks):
-    """BTF bytes in which everything that needs a feature of ``lacks`` is replaced by an older kind of the same id and size.
+    """BTF bytes in which everything that needs a feature of ``lacks`` is replaced by an older kind of the same id and
+    size.
 
-    VAR -> INT, DATASEC -> STRUCT, FUNC -> TYPEDEF, FUNC_PROTO -> ENUM, global FUNC -> static, FLOAT -> STRUCT of its size,
-    DECL_TAG -> INT, TYPE_TAG -> CONST, ENUM64 -> UNION of its size, '?' in a section name -> '_', bit-fields' kind_flag
-    dropped: libbpf's choices, so both show the same types."""
+    VAR -> INT, DATASEC -> STRUCT, FUNC -> TYPEDEF, FUNC_PROTO -> ENUM, global FUNC -> static, FLOAT -> STRUCT of its
+    size, DECL_TAG -> INT, TYPE_TAG -> CONST, ENUM64 -> UNION of its size, '?' in a section name -> '_', bit-fields'
+    kind_flag dropped: libbpf's choices, so both show the same types."""
     out = bytearray(raw)
     header, type_off, _, str_off = struct.unpack_from("=IIII", raw, 4)
     strings = header + str_off
@@ -184,11 +189,13 @@ def _some_name(raw, strings, rows):
 
 
 def _plain_name(out, at, chars):
-    """Make the name at ``at`` one that old kernels take: each of ``chars`` becomes '_' (None: everything but letters and digits)."""
+    """Make the name at ``at`` one that old kernels take: each of ``chars`` becomes '_' (None: everything but letters
+    and digits)."""
     first = at
     while at < len(out) and out[at]:
         char = bytes(out[at:at + 1])
-        if (char in chars) if chars is not None else not (char.isalnum() or char == b"_") or (at == first and char.isdigit()):
+        if (char in chars) if chars is not None else not (char.isalnum() or char == b"_") or (at == first
+                                                                                              and char.isdigit()):
             out[at] = 0x5f
         at += 1
 

@@ -1,7 +1,9 @@
-"""Programs: instructions patched with what only the live kernel knows (fds, ids, addresses), loaded, and handled as ``Program``.
+"""Programs: instructions patched with what only the live kernel knows (fds, ids, addresses), loaded, and handled as
+``Program``.
 
-The first try is made as a new kernel wants it; what an older one refuses is found out then (lbc.bpf.features), left out or
-rewritten, and left out from the start for the next program.  The verifier is asked for its log only after a refusal.
+The first try is made as a new kernel wants it; what an older one refuses is found out then (lbc.bpf.features), left
+out or rewritten, and left out from the start for the next program.  The verifier is asked for its log only after a
+refusal.
 """
 from __future__ import absolute_import
 
@@ -22,8 +24,8 @@ _PROBE_READ = {113: 4, 112: 4, 115: 45, 114: 45}  # probe_read_{kernel,user}[_st
 
 
 class Context(object):
-    """What all programs of one object share: maps {name: Map}, symbols {name: externs.Symbol}, the object's BTF in the kernel
-    (``btf_fd``, 0: none), ``kernel_btf`` and ``log_level`` (0: only on failure)."""
+    """What all programs of one object share: maps {name: Map}, symbols {name: externs.Symbol}, the object's BTF in the
+    kernel (``btf_fd``, 0: none), ``kernel_btf`` and ``log_level`` (0: only on failure)."""
 
     def __init__(self, kernel, spec, maps, symbols=None, btf_fd=0, kernel_btf=None, log_level=0):
         self.kernel, self.spec, self.maps, self.symbols = kernel, spec, maps, symbols or {}
@@ -32,7 +34,8 @@ class Context(object):
 
 
 class Program(object):
-    """A loaded program: owns ``fd``.  ``spec`` is its ProgramSpec; ``log`` the verifier's log when one was asked for."""
+    """A loaded program: owns ``fd``.  ``spec`` is its ProgramSpec; ``log`` the verifier's log when one was asked
+    for."""
 
     def __init__(self, kernel, spec, fd, log=""):
         self.kernel, self.spec, self.fd, self.log = kernel, spec, fd, log
@@ -70,11 +73,13 @@ class Program(object):
         answer.size = U.BPF_PROG_INFO_SIZE
         answer.set("xlated_prog_len", length)
         answer.set("xlated_prog_insns", buf)
-        self.kernel.bpf(U.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": self.fd, "info.info_len": answer.size, "info.info": answer.buf})
+        self.kernel.bpf(U.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": self.fd, "info.info_len": answer.size,
+                                                   "info.info": answer.buf})
         return bytes(buf)
 
     def test_run(self, data=b"", ctx=None, repeat=1, flags=0, cpu=0, out_size=None):
-        """Run once (or ``repeat`` times) in the kernel without attaching (4.12).  -> TestRun.  NotSupported where the type cannot."""
+        """Run once (or ``repeat`` times) in the kernel without attaching (4.12).  -> TestRun.  NotSupported where the
+        type cannot."""
         from .syscalls import Attr
         fields = {"test.prog_fd": self.fd, "test.flags": flags, "test.cpu": cpu}
         if repeat != 1:
@@ -97,8 +102,10 @@ class Program(object):
         try:
             self.kernel.run(attr)
         except KernelError as error:
-            if error.errno in (524, errno.EOPNOTSUPP) or (error.errno == errno.EINVAL and not features.have(self.kernel, "test_run")):
-                raise NotSupported("test runs of %s programs" % U.PROG_TYPE_NAMES.get(self.type, self.type), "4.12 for network programs",
+            if error.errno in (524, errno.EOPNOTSUPP) or (error.errno == errno.EINVAL
+                                                          and not features.have(self.kernel, "test_run")):
+                raise NotSupported("test runs of %s programs" % U.PROG_TYPE_NAMES.get(self.type, self.type),
+                                   "4.12 for network programs",
                                    error.errno, error.call, error)
             raise
         size = min(attr.get("test.data_size_out"), len(out))
@@ -116,7 +123,8 @@ class TestRun(object):
 
 
 class ProgramInfo(object):
-    """id, type, name, tag, xlated_len, jited_len (bytes), run_time_ns, run_count, recursion_misses, verified_insns, btf_id."""
+    """id, type, name, tag, xlated_len, jited_len (bytes), run_time_ns, run_count, recursion_misses, verified_insns,
+    btf_id."""
     __slots__ = ("id", "type", "name", "tag", "xlated_len", "jited_len", "run_time_ns", "run_count", "recursion_misses",
                  "verified_insns", "btf_id")
 
@@ -128,7 +136,8 @@ class ProgramInfo(object):
         self.tag = "".join("%02x" % byte for byte in bytearray(answer.buf[8:16]))
         self.xlated_len, self.jited_len = get("xlated_prog_len"), get("jited_prog_len")
         self.run_time_ns, self.run_count = get("run_time_ns"), get("run_cnt")
-        self.recursion_misses, self.verified_insns, self.btf_id = get("recursion_misses"), get("verified_insns"), get("btf_id")
+        self.recursion_misses, self.verified_insns = get("recursion_misses"), get("verified_insns")
+        self.btf_id = get("btf_id")
 
 
 def enable_stats(kernel):
@@ -200,7 +209,8 @@ def _patch(context, spec):
                 from .verifier import KFUNC_POISON
                 pack(insns, at, code, 0, 0, KFUNC_POISON + list(context.spec.externs).index(reloc.name))
         elif kind == S.KCONFIG:
-            raise LbcError("program `%s`, instruction %d: extern `%s` was not linked to the .kconfig map" % (spec.name, reloc.insn, reloc.name))
+            raise LbcError("program `%s`, instruction %d: extern `%s` was not linked to the .kconfig map"
+                           % (spec.name, reloc.insn, reloc.name))
     return insns, fd_array
 
 
@@ -211,8 +221,10 @@ def _without_global_data(context, spec, insns, reloc):
         from . import const_data
         if const_data.inline(insns, reloc.insn, table.data, reloc.offset):
             return
-    raise NotSupported("global variables in BPF programs, and program `%s` needs one of `%s`" % (spec.name, reloc.name), "5.2",
-                       hint="constants that are only read (const volatile) work on older kernels, variables and texts do not")
+    raise NotSupported("global variables in BPF programs, and program `%s` needs one of `%s`" % (spec.name, reloc.name),
+                       "5.2",
+                       hint="constants that are only read (const volatile) work on older kernels, variables and texts "
+                       "do not")
 
 
 def _no_map(context, spec, reloc):
@@ -244,7 +256,8 @@ def _probe_read_before_55(insns):
 
 # -- attach targets known by BTF ---------------------------------------------------------------------------------------
 def attach_ids(context, spec):
-    """(attach_btf_id, attach fd): what BPF_PROG_LOAD must know of the target of tracing, lsm, struct_ops and freplace programs."""
+    """(attach_btf_id, attach fd): what BPF_PROG_LOAD must know of the target of tracing, lsm, struct_ops and freplace
+    programs."""
     kind, attach = spec.type, spec.attach_type
     if kind not in (U.BPF_PROG_TYPE_TRACING, U.BPF_PROG_TYPE_LSM, U.BPF_PROG_TYPE_EXT, U.BPF_PROG_TYPE_STRUCT_OPS):
         return 0, 0
@@ -296,7 +309,7 @@ def _replaced(context, spec):
     return found, fd
 
 
-# -- loading ------------------------------------------------------------------------------------------------------------
+# -- loading ---------------------------------------------------------------------------------------------------------
 def clean_name(name):
     """At most 15 bytes that every kernel with names takes (bpf_obj_name_cpy: letters, digits, '_')."""
     return bytes(bytearray(char if chr(char).isalnum() and char < 128 or char == 0x5f else 0x5f
@@ -323,7 +336,8 @@ def load(context, spec):
     btf_id, attach_fd = attach_ids(context, spec)
     if facts.get("probe_read_kernel") is False:
         _probe_read_before_55(insns)
-    fields = {"prog_type": spec.type, "insn_cnt": len(insns) // 8, "insns": insns, "license": bytes(context.spec.license) + b"\0",
+    fields = {"prog_type": spec.type, "insn_cnt": len(insns) // 8, "insns": insns,
+              "license": bytes(context.spec.license) + b"\0",
               "prog_flags": spec.flags, "attach_btf_id": btf_id, "attach_btf_obj_fd": attach_fd}
     fields["expected_attach_type"] = context.targets[spec.name][2] if spec.name in context.targets else spec.attach_type
     if spec.type == U.BPF_PROG_TYPE_KPROBE and facts.get("kern_version_free") is not True:
@@ -340,9 +354,11 @@ def load(context, spec):
     if context.btf_fd and facts.get("btf_func") is not False and (spec.func_info or spec.line_info):
         fields["prog_btf_fd"] = context.btf_fd
         if spec.func_info:
-            fields.update({"func_info": _info_block(spec.func_info, 2), "func_info_rec_size": 8, "func_info_cnt": len(spec.func_info)})
+            fields.update({"func_info": _info_block(spec.func_info, 2), "func_info_rec_size": 8,
+                           "func_info_cnt": len(spec.func_info)})
         if spec.line_info:
-            fields.update({"line_info": _info_block(spec.line_info, 4), "line_info_rec_size": 16, "line_info_cnt": len(spec.line_info)})
+            fields.update({"line_info": _info_block(spec.line_info, 4), "line_info_rec_size": 16,
+                           "line_info_cnt": len(spec.line_info)})
     elif context.btf_fd and facts.get("btf_func") is not False:
         fields["prog_btf_fd"] = context.btf_fd
     fd, log = _attempt(context, spec, fields)
@@ -408,7 +424,8 @@ def _adapt(context, spec, fields):
     if fields.get("prog_name") and not features.have(kernel, "prog_name"):
         del fields["prog_name"]
         changed = True
-    if fields.get("expected_attach_type") and _optional_attach_type(spec) and not features.have(kernel, "exp_attach_type"):
+    if fields.get("expected_attach_type") and _optional_attach_type(spec) and not features.have(kernel,
+                                                                                                "exp_attach_type"):
         del fields["expected_attach_type"]
         changed = True
     if fields.get("prog_btf_fd") and not features.have(kernel, "btf_func"):
@@ -430,14 +447,16 @@ def _uses_probe_read(insns):
 
 
 def _bind_maps(context, fd):
-    """Read-only data lives as long as the program even where no instruction refers to it (5.10; libbpf does the same)."""
+    """Read-only data lives as long as the program even where no instruction refers to it (5.10; libbpf does the
+    same)."""
     kernel = context.kernel
     if kernel.facts.get("prog_bind_map") is False:
         return
     for table in context.spec.maps.values():
         if table.kind == "rodata" and table.name in context.maps:
             try:
-                kernel.bpf(U.BPF_PROG_BIND_MAP, {"prog_bind_map.prog_fd": fd, "prog_bind_map.map_fd": context.maps[table.name].fd})
+                kernel.bpf(U.BPF_PROG_BIND_MAP, {"prog_bind_map.prog_fd": fd,
+                                                 "prog_bind_map.map_fd": context.maps[table.name].fd})
             except KernelError as error:
                 if error.errno == errno.EINVAL:
                     features.learn(kernel, "prog_bind_map", False)

@@ -10,7 +10,8 @@ import struct
 
 from ..errors import InputError, KernelError, LbcError, NotFoundError, NotSupported
 from ..uapi import bpf as U
-from ..uapi.btf import BTF_KIND_ARRAY, BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_FUNC_PROTO, BTF_KIND_PTR, BTF_KIND_STRUCT
+from ..uapi.btf import (BTF_KIND_ARRAY, BTF_KIND_ENUM, BTF_KIND_ENUM64, BTF_KIND_FUNC_PROTO, BTF_KIND_PTR,
+                        BTF_KIND_STRUCT)
 
 __all__ = ["Plan", "plan", "attach"]
 
@@ -18,8 +19,9 @@ _FD = struct.Struct("=Q")
 
 
 class Plan(object):
-    """What came of one struct_ops map: ``spec`` to create it with, ``fields`` of bpf_attr, ``value`` (bytearray in the kernel's
-    layout), ``functions`` {program name: (type id, BTF fd, member index)}, ``slots`` [(byte offset in value, program name)]."""
+    """What came of one struct_ops map: ``spec`` to create it with, ``fields`` of bpf_attr, ``value`` (bytearray in the
+    kernel's layout), ``functions`` {program name: (type id, BTF fd, member index)}, ``slots`` [(byte offset in value,
+    program name)]."""
 
     def __init__(self, spec):
         self.original = self.spec = spec
@@ -34,7 +36,8 @@ def plan(table, spec, kernel_btf):
     found = kernel_btf.find(name, BTF_KIND_STRUCT)
     wrapper = kernel_btf.find("bpf_struct_ops_" + name, BTF_KIND_STRUCT)
     if found is None or wrapper is None:
-        raise NotFoundError("struct_ops type", name, "the kernel's BTF", hint="struct_ops came with 5.6; is the module that has it loaded?")
+        raise NotFoundError("struct_ops type", name, "the kernel's BTF",
+                            hint="struct_ops came with 5.6; is the module that has it loaded?")
     kernel_id, fd = found
     btf = kernel_btf.ids()
     for module in kernel_btf.modules() if fd or wrapper[1] else ():
@@ -54,7 +57,8 @@ def plan(table, spec, kernel_btf):
     if wrapper_fd:
         flags |= U.BPF_F_VTYPE_BTF_OBJ_FD
         made.fields["value_type_btf_obj_fd"] = wrapper_fd
-    made.spec = table.copy(value_size=outer.size, key_size=4, max_entries=1, flags=flags, data=None, type=U.BPF_MAP_TYPE_STRUCT_OPS)
+    made.spec = table.copy(value_size=outer.size, key_size=4, max_entries=1, flags=flags, data=None,
+                           type=U.BPF_MAP_TYPE_STRUCT_OPS)
     return made
 
 
@@ -71,7 +75,8 @@ def _members(made, table, local, mine, btf, theirs, base, kernel_id, fd):
         content = bytes(table.data[start:start + size])
         if other is None:
             if program is None and content.strip(b"\0"):
-                raise InputError("struct_ops map `%s`: this kernel's struct %s has no member `%s`, which is set" % (table.name, theirs.name, member.name))
+                raise InputError("struct_ops map `%s`: this kernel's struct %s has no member `%s`, which is set"
+                                 % (table.name, theirs.name, member.name))
             if program is not None:  # libbpf: the program is not loaded either, as nothing can call it
                 made.unused.append(program)
             continue
@@ -80,12 +85,14 @@ def _members(made, table, local, mine, btf, theirs, base, kernel_id, fd):
         mine_id, other_id = local.resolve(member.type), btf.resolve(other.type)
         mine_kind, other_kind = local.type(mine_id), btf.type(other_id)
         if mine_kind.kind != other_kind.kind and {mine_kind.kind, other_kind.kind} != {BTF_KIND_ENUM, BTF_KIND_ENUM64}:
-            raise InputError("struct_ops map `%s`: member `%s` is of another kind in this kernel" % (table.name, member.name))
+            raise InputError("struct_ops map `%s`: member `%s` is of another kind in this kernel" % (table.name,
+                                                                                                     member.name))
         at = base + other.bit_offset // 8
         if mine_kind.kind == BTF_KIND_PTR:
             if btf.type(btf.resolve(other_kind.type)).kind != BTF_KIND_FUNC_PROTO:
                 if content.strip(b"\0"):
-                    raise InputError("struct_ops map `%s`: pointer `%s` cannot be set from an object" % (table.name, member.name))
+                    raise InputError("struct_ops map `%s`: pointer `%s` cannot be set from an object" % (table.name,
+                                                                                                         member.name))
                 continue
             if program is not None:
                 made.functions[program] = (kernel_id, fd, index)
@@ -94,7 +101,8 @@ def _members(made, table, local, mine, btf, theirs, base, kernel_id, fd):
         if mine_kind.kind == BTF_KIND_ARRAY or size:
             theirs_size = btf.size_of(other.type)
             if theirs_size != size:
-                raise InputError("struct_ops map `%s`: member `%s` has %d bytes here and %d in this kernel" % (table.name, member.name, size, theirs_size))
+                raise InputError("struct_ops map `%s`: member `%s` has %d bytes here and %d in this kernel"
+                                 % (table.name, member.name, size, theirs_size))
         made.value[at:at + size] = content
 
 
@@ -136,10 +144,12 @@ def attach(kernel, table, made, programs):
         table.raw.update(b"\0\0\0\0", bytes(value))
         if not table.flags & U.BPF_F_LINK:
             return StructOpsLink(kernel, table, None, "struct_ops %s, by value" % made.original.struct_ops_type)
-        fd = kernel.bpf(U.BPF_LINK_CREATE, {"link_create.map_fd": table.fd, "link_create.attach_type": U.BPF_STRUCT_OPS})
+        fd = kernel.bpf(U.BPF_LINK_CREATE, {"link_create.map_fd": table.fd,
+                                            "link_create.attach_type": U.BPF_STRUCT_OPS})
     except KernelError as error:
         if error.errno == errno.EINVAL and table.flags & U.BPF_F_LINK:
-            raise NotSupported("links of struct_ops maps", "6.4", error.errno, error.call, error, "put the variable into SEC(\".struct_ops\")")
+            raise NotSupported("links of struct_ops maps", "6.4", error.errno, error.call, error,
+                               "put the variable into SEC(\".struct_ops\")")
         raise KernelError("attach struct_ops map `%s`: %s" % (table.name, error.what), error.call, error.errno, error,
                           hint="a name that is taken is EEXIST; EINVAL: a required function is missing")
     return StructOpsLink(kernel, table, fd, "struct_ops %s, link" % made.original.struct_ops_type)

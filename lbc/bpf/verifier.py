@@ -9,21 +9,24 @@ from __future__ import absolute_import
 import errno
 import re
 
-from .._py23 import near, to_text
+from .._py23 import to_text
 from ..errors import ENOTSUPP, NotSupported, PrivilegeError, VerifierError, errno_text
 from ..uapi import bpf as U
 from . import features
 
 __all__ = ["explain", "explain_privilege", "excerpt", "reason", "effective_caps", "CORE_POISON", "KFUNC_POISON"]
 
-CORE_POISON = 195896080        # 0xbad2310: helper number that CO-RE leaves where a relocation failed (libbpf relo_core.c)
+# 0xbad2310: helper number that CO-RE leaves where a relocation failed (libbpf relo_core.c)
+CORE_POISON = 195896080
 KFUNC_POISON = 2002000000      # call of a weak kernel function that is missing (libbpf POISON_CALL_KFUNC_BASE)
 
 _INSN = re.compile(r"^(\d+): (?:\(([0-9a-f]{2})\)|<invalid)(.*)$")          # "12: (85) call bpf_probe_read#4"
 _SOURCE = re.compile(r"^; (.*)$")
 _STATE = re.compile(r"^(?:\d+: )?(?:frame\d+: )?(?: ?R\d+(?:_rw?|_w|_r)?[=(]| ?fp-\d+)|^from \d+ to \d+")
-_NOISE = re.compile(r"^(processed \d+ insns|verification time|stack depth|peak_states|\d+: safe|mark_precise:|last_idx|regs=|parent |"
-                    r"(?:cur|old) state:|\d+: R\d|frame\d+: R\d|arg#\d+ (?:reference type|type)|func#\d+ @\d+|live regs before insn|Live regs|.*_live_regs|propagating|"
+_NOISE = re.compile(r"^(processed \d+ insns|verification time|stack depth|peak_states|\d+: "
+                    r"safe|mark_precise:|last_idx|regs=|parent |"
+                    r"(?:cur|old) state:|\d+: R\d|frame\d+: R\d|arg#\d+ (?:reference type|type)|func#\d+ @\d+|live "
+                    r"regs before insn|Live regs|.*_live_regs|propagating|"
                     r"\(\d+ line\(s\) omitted|Validating |insns processed)")
 
 
@@ -33,10 +36,11 @@ def _lines(log):
 
 
 def reason(log):
-    """The one line that says why: the last that is neither an instruction, a register state nor statistics.  "" when there is none."""
+    """The one line that says why: the last that is neither an instruction, a register state nor statistics.  "" when
+    there is none."""
     for line in reversed(_lines(log)):
         text = line.strip()
-        if text and not _NOISE.match(text) and not _INSN.match(text) and not _STATE.match(text) and not _SOURCE.match(text):
+        if text and not any(pattern.match(text) for pattern in (_NOISE, _INSN, _STATE, _SOURCE)):
             return text
     return ""
 
@@ -51,7 +55,8 @@ def refused_insn(log):
 
 
 def excerpt(log, before=6):
-    """The lines that matter: the last source line and up to ``before`` instructions from it to the reason; then how much was left out."""
+    """The lines that matter: the last source line and up to ``before`` instructions from it to the reason; then how
+    much was left out."""
     lines = _lines(log)
     end = len(lines)
     while end and (not lines[end - 1].strip() or _NOISE.match(lines[end - 1].strip())):
@@ -113,7 +118,8 @@ def explain(kernel, spec, error, log, btf=None, externs=()):
     if number in (errno.EPERM, errno.EACCES) and not reason(log):
         return explain_privilege(kernel, "program `%s`" % spec.name, error, spec)
     if not reason(log) and features.have_prog_type(kernel, spec.type) is False:
-        return NotSupported("programs of type %s, which `%s` is" % (U.PROG_TYPE_NAMES.get(spec.type, spec.type), spec.name),
+        return NotSupported("programs of type %s, which `%s` is" % (U.PROG_TYPE_NAMES.get(spec.type, spec.type),
+                                                                    spec.name),
                             features.PROG_TYPE_VERSIONS.get(spec.type), number, error.call, error)
     why, hint = _rewrite(kernel, spec, log, number, externs)
     if not why:
@@ -145,7 +151,8 @@ def _rewrite(kernel, spec, log, number, externs):
         return _helper(kernel, func, None)
     if str(CORE_POISON) in log or "0xbad2310" in log:
         return _core(spec, log)
-    match = re.search(r"(?:program of this type )?cannot use helper (?:bpf_)?(\w+)#(\d+)|unknown func (?:bpf_)?(\w+)#(\d+)", last)
+    match = re.search(r"(?:program of this type )?cannot use helper (?:bpf_)?(\w+)#(\d+)|unknown func "
+                      r"(?:bpf_)?(\w+)#(\d+)", last)
     if match:
         func = int(match.group(2) or match.group(4))
         return _helper(kernel, func, spec.type)
@@ -154,7 +161,8 @@ def _rewrite(kernel, spec, log, number, externs):
         if count > U.BPF_MAXINSNS:
             return ("%d instructions, and this kernel takes 4096" % count, "1 million are allowed as root since 5.2")
         if spec.attach_type and not features.have(kernel, "exp_attach_type"):
-            return "this kernel knows no attach types (upstream since 4.17), and section `%s` needs one" % spec.section, None
+            return ("this kernel knows no attach types (upstream since 4.17), and section `%s` needs one"
+                    % spec.section, None)
         return "too large, or it asks for something that is newer than this kernel", None
     if number == errno.EINVAL and not last:
         return _silent(kernel, spec)
@@ -172,22 +180,30 @@ _HINTS = (
     (r"R\d+ invalid mem access '(?:map_value_or_null|ptr_or_null_|mem_or_null|rdonly_mem_or_null|sock_or_null)",
      "check the pointer against NULL before use"),
     (r"R\d+ invalid mem access '(?:inv|scalar)'", "read kernel memory with bpf_probe_read_kernel() or BPF_CORE_READ()"),
-    (r"invalid (?:access to map value|access to packet)|unbounded|min value is (?:negative|outside)|max value is outside",
+    (r"invalid (?:access to map value|access to packet)|unbounded|min value is (?:negative|outside)|max value is "
+     r"outside",
      "check the offset and the length against the bounds just before the access"),
     (r"back-edge", "this kernel has no loops in BPF (upstream since 5.3): unroll with #pragma unroll"),
-    (r"(?:BPF program is too large|sequence of \d+ jumps is too complex)", "split the program by tail calls, or use bpf_loop (5.17)"),
-    (r"unrecognized bpf_ld_imm64 insn", "global variables came with 5.2, callbacks with 5.13, typed kernel symbols with 5.10"),
-    (r"BPF_JMP uses unknown opcode|unknown opcode", "compiled for a newer instruction set: jumps on less-than came with 4.14 (-mcpu=v2), "
+    (r"(?:BPF program is too large|sequence of \d+ jumps is too complex)",
+     "split the program by tail calls, or use bpf_loop (5.17)"),
+    (r"unrecognized bpf_ld_imm64 insn", "global variables came with 5.2, callbacks with 5.13, typed kernel symbols "
+     "with 5.10"),
+    (r"BPF_JMP uses unknown opcode|unknown opcode", "compiled for a newer instruction set: jumps on less-than came "
+     "with 4.14 (-mcpu=v2), "
      "32-bit jumps with 5.1 (v3); recompile with -mcpu=v1"),
-    (r"BPF_CALL uses reserved fields", "calls between functions came with 4.16, of kernel functions with 5.13: mark functions __always_inline"),
+    (r"BPF_CALL uses reserved fields", "calls between functions came with 4.16, of kernel functions with 5.13: mark "
+     "functions __always_inline"),
     (r"cannot call GPL", "add: char LICENSE[] SEC(\"license\") = \"GPL\";"),
     (r"combined stack size|stack depth|invalid (?:indirect )?(?:read|write|access).* stack",
      "the stack holds 512 bytes, all initialised before they are read: put more into a per-CPU array"),
     (r"Unreleased reference", "release what was acquired on every path"),
-    (r"is not allowed to attach|denylist|not attachable|function .* is not traceable", "this function cannot be traced: try its caller"),
-    (r"is not a kernel function|missing BTF func|btf_id .* is not", "see `bpftool btf dump file /sys/kernel/btf/vmlinux`"),
+    (r"is not allowed to attach|denylist|not attachable|function .* is not traceable",
+     "this function cannot be traced: try its caller"),
+    (r"is not a kernel function|missing BTF func|btf_id .* is not",
+     "see `bpftool btf dump file /sys/kernel/btf/vmlinux`"),
     (r"calling kernel function (\w+) is not allowed", "this kernel does not let this program type call it"),
-    (r"R0 (?:!read_ok|has unknown scalar value|has value|is not a known value)|At program exit", "return a value this program type allows"),
+    (r"R0 (?:!read_ok|has unknown scalar value|has value|is not a known value)|At program exit",
+     "return a value this program type allows"),
 )
 
 
@@ -206,13 +222,15 @@ def _core(spec, log):
 
 def _helper(kernel, number, prog_type):
     if number >= len(U.HELPERS):
-        return "calls helper number %d, which no known kernel has" % number, "newer than this lbc, or not a helper of this machine"
+        return ("calls helper number %d, which no known kernel has" % number,
+                "newer than this lbc, or not a helper of this machine")
     name, version = U.HELPERS[number], features.helper_version(number)
     if prog_type is not None or _has_elsewhere(kernel, number):
         kind = U.PROG_TYPE_NAMES.get(prog_type, "this type") if prog_type is not None else "this type"
         return ("helper bpf_%s (#%d) is not for programs of type %s" % (name, number, kind),
                 "it came with %s; for some program types later, or it needs the GPL licence" % version)
-    return ("this kernel (%s) does not have helper bpf_%s (#%d), upstream since %s" % (kernel.release(), name, number, version), None)
+    return ("this kernel (%s) does not have helper bpf_%s (#%d), upstream since %s" % (kernel.release(), name, number,
+                                                                                       version), None)
 
 
 def _has_elsewhere(kernel, number):
@@ -228,12 +246,14 @@ def _silent(kernel, spec):
     if spec.flags & U.BPF_F_SLEEPABLE and not features.have(kernel, "prog_bind_map"):
         return "this kernel does not have sleepable programs, upstream since 5.10", None
     version = features.PROG_TYPE_VERSIONS.get(spec.type)
-    return ("not taken as a program of type %s (attach type %d)" % (U.PROG_TYPE_NAMES.get(spec.type, spec.type), spec.attach_type),
+    return ("not taken as a program of type %s (attach type %d)" % (U.PROG_TYPE_NAMES.get(spec.type, spec.type),
+                                                                    spec.attach_type),
             "the type came with %s, some attach types later" % version if version else None)
 
 
 # -- privilege --------------------------------------------------------------------------------------------------------
-CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 12, 21, 38, 39  # include/uapi/linux/capability.h; the last two since 5.8
+# include/uapi/linux/capability.h; the last two since 5.8
+CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 12, 21, 38, 39
 
 
 def effective_caps(kernel):
@@ -251,7 +271,8 @@ _TRAMPOLINES = (U.BPF_TRACE_FENTRY, U.BPF_TRACE_FEXIT, U.BPF_MODIFY_RETURN, U.BP
 
 
 def explain_privilege(kernel, what, error, spec=None, is_root=None):
-    """PrivilegeError that says which of the many reasons for EPERM it is: not root, a capability, lockdown, a sysctl, a limit."""
+    """PrivilegeError that says which of the many reasons for EPERM it is: not root, a capability, lockdown, a sysctl,
+    a limit."""
     import os
     caps = effective_caps(kernel)
     is_root = os.geteuid() == 0 if is_root is None else is_root
@@ -281,9 +302,11 @@ def explain_privilege(kernel, what, error, spec=None, is_root=None):
         need = None
         text += " (all capabilities are there)"
         if spec is not None and spec.attach_type in _TRAMPOLINES:
-            return PrivilegeError(text, need, error.call, error.errno, error, "this kernel lets nobody put programs at the entry or exit of "
+            return PrivilegeError(text, need, error.call, error.errno, error,
+                                  "this kernel lets nobody put programs at the entry or exit of "
                                   "its functions (fentry, fexit, fmod_ret, lsm): use kprobes or tracepoints")
-        hint = ("a security module or a seccomp filter of the container refuses bpf(), or this kernel is built without this "
+        hint = ("a security module or a seccomp filter of the container refuses bpf(), or this kernel is built without "
+                "this "
                 "kind of program; before 5.11 also: RLIMIT_MEMLOCK is too low")
     return PrivilegeError(text, need, error.call, error.errno, error, hint)
 

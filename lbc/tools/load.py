@@ -23,7 +23,8 @@ import sys
 from ..errors import KernelError, LbcError, NotSupported, VerifierError
 from . import _cli
 
-OPTIONS = (("-a", "--attach", "attach", None, None), ("-b", "--btf", "btf", str, None), ("-j", "--json", "json", None, None),
+OPTIONS = (("-a", "--attach", "attach", None, None), ("-b", "--btf", "btf", str, None),
+           ("-j", "--json", "json", None, None),
            ("-v", "--verbose", "verbose", None, None), ("", "--autoload", "autoload", None, None))
 
 
@@ -42,7 +43,8 @@ def error_row(error):
 
 
 def report(path, attach=False, btf=None, autoload=False, kernel=None, pin_root="/sys/fs/bpf"):
-    """{"object", "ok", "maps": [rows], "programs": [rows], "error"}: loads, attaches, looks, closes.  Never an LbcError."""
+    """{"object", "ok", "maps": [rows], "programs": [rows], "error"}: loads, attaches, looks, closes.  Never an
+    LbcError."""
     from ..bpf.object import BpfObject
     from ..uapi.bpf import MAP_TYPE_NAMES, PROG_TYPE_NAMES
     out = {"object": path, "ok": False, "maps": [], "programs": []}

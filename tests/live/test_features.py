@@ -22,7 +22,8 @@ def test_facts_of_files():
 
 def test_a_newer_feature_means_the_older_ones():
     kernel = Kernel()
-    chain = ["prog_name", "btf", "btf_func", "btf_datasec", "btf_global_func", "btf_float", "btf_decl_tag", "btf_type_tag", "btf_enum64"]
+    chain = ["prog_name", "btf", "btf_func", "btf_datasec", "btf_global_func", "btf_float", "btf_decl_tag",
+             "btf_type_tag", "btf_enum64"]
     told = [features.have(kernel, name, None) for name in chain]
     assert None not in told and told == sorted(told, reverse=True)
     release = tuple(int(part) for part in kernel.release().split("-")[0].split(".")[:2])
@@ -34,16 +35,20 @@ def test_a_newer_feature_means_the_older_ones():
 
 def test_types_against_bpftool():
     try:
-        done = subprocess.Popen(["bpftool", "-j", "feature", "probe", "kernel"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        done = subprocess.Popen(["bpftool", "-j", "feature", "probe", "kernel"], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE)
     except OSError:
         pytest.skip("no bpftool")
     facts = json.loads(done.communicate()[0].decode() or "{}")
     if not facts.get("program_types"):
         pytest.skip("bpftool says nothing")
     kernel, wrong = Kernel(), []
-    for what, names, have in (("program_types", U.PROG_TYPE_NAMES, features.have_prog_type), ("map_types", U.MAP_TYPE_NAMES, features.have_map_type)):
+    for what, names, have in (("program_types", U.PROG_TYPE_NAMES, features.have_prog_type),
+                              ("map_types", U.MAP_TYPE_NAMES, features.have_map_type)):
         for number, name in names.items():
-            theirs, ours = facts[what].get("have_%s_%s_type" % (name.replace("_deprecated", ""), what[:-6].replace("program", "prog"))), have(kernel, number)
+            theirs, ours = facts[what].get("have_%s_%s_type" % (name.replace("_deprecated", ""),
+                                                                what[:-6].replace("program", "prog"))), have(kernel,
+                                                                                                             number)
             if theirs is not None and ours is not None and ours != theirs:
                 wrong.append((name, theirs, ours))
     assert not wrong

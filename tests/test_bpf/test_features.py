@@ -32,7 +32,8 @@ def test_every_probe_agrees_with_history(kernel_version):
 @pytest.mark.parametrize("kernel_version", VERSIONS)
 def test_types_agree_with_history(kernel_version):
     kernel = OldKernel(kernel_version)
-    for table, have in ((features.PROG_TYPE_VERSIONS, features.have_prog_type), (features.MAP_TYPE_VERSIONS, features.have_map_type)):
+    for table, have in ((features.PROG_TYPE_VERSIONS, features.have_prog_type),
+                        (features.MAP_TYPE_VERSIONS, features.have_map_type)):
         for number, text in table.items():
             told = have(kernel, number)
             assert told in (None, kernel_version >= version(text)), (number, text)
@@ -69,7 +70,8 @@ def test_require_and_unknown_names():
 
 
 def test_helpers():
-    assert features.helper_version(113) == "5.5" and features.helper_version(1) == "3.19" and features.helper_version(9999) is None
+    assert features.helper_version(113) == "5.5"
+    assert features.helper_version(1) == "3.19" and features.helper_version(9999) is None
     assert features.helper_version(len(U.HELPERS) - 1) == "6.2"
     assert features.have_helper(OldKernel((5, 4)), 113, U.BPF_PROG_TYPE_TRACEPOINT) is False
     assert features.have_helper(OldKernel((5, 5)), 113, U.BPF_PROG_TYPE_TRACEPOINT) is True
@@ -78,7 +80,8 @@ def test_helpers():
 @pytest.mark.parametrize("files, code", [
     ({}, 4 << 16 | 19 << 8),
     ({"/proc/version_signature": b"Ubuntu 4.15.0-213.224-generic 4.15.18\n"}, 4 << 16 | 15 << 8 | 18),
-    ({"/proc/version": b"Linux version 4.19.0-27-amd64 (debian@x) (gcc version 8.3.0) #1 SMP Debian 4.19.316-1 (2024-06-25)\n"},
+    ({"/proc/version": b"Linux version 4.19.0-27-amd64 (debian@x) (gcc version 8.3.0) #1 SMP Debian 4.19.316-1 "
+      b"(2024-06-25)\n"},
      4 << 16 | 19 << 8 | 255),
 ])
 def test_version_code(files, code):

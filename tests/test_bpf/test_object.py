@@ -1,4 +1,5 @@
-"""Whole objects through the stand-in kernel at many versions: what is left out, rewritten or refused, and nothing left open."""
+"""Whole objects through the stand-in kernel at many versions: what is left out, rewritten or refused, and nothing left
+open."""
 from __future__ import absolute_import
 
 import os
@@ -45,7 +46,8 @@ def helpers(insns):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_tracepoints_load_everywhere(version):
     kernel, obj = load("sec_tracepoint", version)
-    assert [p.name for p in kernel.progs] == [b"" if version < (4, 15) else n for n in (b"on_exec", b"on_switch", b"on_bare", b"on_openat")]
+    assert [p.name for p in kernel.progs] == [b"" if version < (4, 15) else n
+                                              for n in (b"on_exec", b"on_switch", b"on_bare", b"on_openat")]
     assert all(p.func_info_cnt == (1 if version >= (5, 0) else 0) for p in kernel.progs)
     assert all(bool(p.btf) == (version >= (5, 0)) for p in kernel.progs)
     assert sorted(obj.programs) == ["on_bare", "on_exec", "on_openat", "on_switch"]
@@ -103,14 +105,16 @@ def test_global_data(version):
         return
     obj.load()
     by_name = {table.name: table for table in kernel.maps if table.fds}
-    assert struct.unpack_from("=I", by_name[b"data_glo.rodata"].data[b"\0\0\0\0"], obj.spec.maps["data_glo.rodata"].variables["limit"].offset) == (7,)
+    assert struct.unpack_from("=I", by_name[b"data_glo.rodata"].data[b"\0\0\0\0"],
+                              obj.spec.maps["data_glo.rodata"].variables["limit"].offset) == (7,)
     assert by_name[b"data_glo.rodata"].frozen and not by_name[b"data_glo.data"].frozen
     assert bool(by_name[b"data_glo.bss"].flags & U.BPF_F_MMAPABLE) == (version >= (5, 5))
     assert [table.name for table in kernel.progs[-1].bound] == ([b"data_glo.rodata"] if version >= (5, 10) else [])
     if version < (5, 5):  # by system calls
         obj.globals.counter = 5
         assert obj.globals.counter == 5
-        assert struct.unpack_from("=Q", by_name[b"data_glo.bss"].data[b"\0\0\0\0"], obj.spec.maps["data_glo.bss"].variables["counter"].offset) == (5,)
+        assert struct.unpack_from("=Q", by_name[b"data_glo.bss"].data[b"\0\0\0\0"],
+                                  obj.spec.maps["data_glo.bss"].variables["counter"].offset) == (5,)
     with pytest.raises(InputError):
         obj.globals.limit = 8
     obj.close()
@@ -126,7 +130,8 @@ def test_constants_become_immediates_before_52(version):
     insns = [p for p in kernel.progs if p.fds][0].insns
     moves = [struct.unpack_from("=BBhi", insns, at)[3] for at in range(0, len(insns), 8) if insns[at:at + 1] == b"\xb7"]
     assert 4711 in moves
-    assert [table.name for table in kernel.maps if table.fds] == [b"" if version < (4, 15) else n for n in (b"born", b"events")]
+    assert [table.name for table in kernel.maps if table.fds] == [b"" if version < (4, 15) else n
+                                                                  for n in (b"born", b"events")]
     obj.close()
     assert not kernel.open_fds()
 
@@ -144,7 +149,8 @@ def test_a_helper_that_is_too_new(version, text):
     assert not kernel.open_fds()
 
 
-@pytest.mark.parametrize("version, name", [((4, 9), "raw_tracepoint"), ((4, 14), "raw_tracepoint"), ((4, 18), "ringbuf"), ((5, 4), "ringbuf")])
+@pytest.mark.parametrize("version, name", [((4, 9), "raw_tracepoint"), ((4, 14), "raw_tracepoint"),
+                                           ((4, 18), "ringbuf"), ((5, 4), "ringbuf")])
 def test_types_that_are_missing(version, name):
     with pytest.raises(NotSupported) as caught:
         load("code_probe_read" if name == "raw_tracepoint" else "code_dynptr", version)
@@ -162,7 +168,8 @@ def test_keep_going_and_partial_failure():
     kernel = OldKernel((4, 18))
     obj = BpfObject(corpus.path("sec_raw_tp"), btf=own_btf("sec_raw_tp"), kernel=kernel)
     obj.load(keep_going=True)
-    assert list(obj.failures) == [("program", "on_write"), ("program", "on_bare_write")]  # raw_tracepoint_writable came with 5.2
+    # raw_tracepoint_writable came with 5.2
+    assert list(obj.failures) == [("program", "on_write"), ("program", "on_bare_write")]
     assert list(obj.programs) == ["on_exec", "on_sys_enter", "on_bare"]
     obj.close()
     assert not kernel.open_fds()
@@ -175,7 +182,8 @@ def test_everything_is_closed_when_a_step_fails():
         def fail(attr):
             count[0] += 1
             return count[0] == step
-        kernel.refuse = [(name, 12, fail) for name in ("BPF_MAP_CREATE", "BPF_PROG_LOAD", "BPF_BTF_LOAD", "BPF_MAP_FREEZE", "BPF_MAP_UPDATE_ELEM")]
+        kernel.refuse = [(name, 12, fail) for name in ("BPF_MAP_CREATE", "BPF_PROG_LOAD", "BPF_BTF_LOAD",
+                                                       "BPF_MAP_FREEZE", "BPF_MAP_UPDATE_ELEM")]
         try:
             BpfObject(corpus.path("data_globals"), kernel=kernel).load().close()
         except LbcError:
@@ -234,7 +242,8 @@ def test_kconfig():
         value = {n: data[e.offset:e.offset + e.size] for n, e in obj.spec.externs.items()}
         assert struct.unpack("=I", value["LINUX_KERNEL_VERSION"])[0] == 5 << 16 | 4 << 8
         assert value["CONFIG_BPF_SYSCALL"] == b"\1" and struct.unpack("=I", value["CONFIG_NET"])[0] == 1
-        assert struct.unpack("=i", value["CONFIG_HZ"])[0] == 250 and struct.unpack("=Q", value["CONFIG_PHYSICAL_START"])[0] == 1 << 24
+        assert struct.unpack("=i", value["CONFIG_HZ"])[0] == 250
+        assert struct.unpack("=Q", value["CONFIG_PHYSICAL_START"])[0] == 1 << 24
         assert value["CONFIG_DEFAULT_HOSTNAME"] == b"(none)" + b"\0" * 14 and value["CONFIG_LBC_NO_SUCH"] == b"\0"
         assert table.frozen
         obj.close()
@@ -253,7 +262,8 @@ def test_ksyms():
     kernel, obj = load("ksym_untyped", (5, 4))
     insns = [p for p in kernel.progs if p.fds][0].insns
     values = [struct.unpack_from("=I", insns, at + 4)[0] | struct.unpack_from("=I", insns, at + 12)[0] << 32
-              for at in range(0, len(insns) - 8, 8) if insns[at:at + 1] == b"\x18" and bytearray(insns)[at + 1] >> 4 == 0]
+              for at in range(0, len(insns) - 8, 8) if insns[at:at + 1] == b"\x18"
+              and bytearray(insns)[at + 1] >> 4 == 0]
     assert 0xffffffff81200000 in values  # as the stand-in's kallsyms says
     obj.close()
     with pytest.raises(NotFoundError):
@@ -282,7 +292,7 @@ def test_btf_by_environment(monkeypatch, tmp_path_factory):
 
 def test_no_privilege():
     kernel = OldKernel((5, 8), root=False, files={"/proc/self/status": b"CapEff:\t0000000000000000\n",
-                                                   "/proc/sys/kernel/unprivileged_bpf_disabled": b"2\n"})
+                                                  "/proc/sys/kernel/unprivileged_bpf_disabled": b"2\n"})
     with pytest.raises(PrivilegeError) as caught:
         load("sec_tracepoint", None, kernel=kernel)
     assert "unprivileged_bpf_disabled" in str(caught.value) or "CAP_BPF" in str(caught.value)

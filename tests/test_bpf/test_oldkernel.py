@@ -1,4 +1,5 @@
-"""The stand-in kernel answers as the kernel's history says (cases looked up in kernel/bpf/syscall.c of each release)."""
+"""The stand-in kernel answers as the kernel's history says (cases looked up in kernel/bpf/syscall.c of each
+release)."""
 from __future__ import absolute_import
 
 import errno
@@ -25,7 +26,8 @@ def answer(kernel, cmd, fields):
 
 
 def program(**fields):
-    made = {"prog_type": U.BPF_PROG_TYPE_SOCKET_FILTER, "insn_cnt": 2, "insns": bytearray(RETURN_0), "license": b"GPL\0"}
+    made = {"prog_type": U.BPF_PROG_TYPE_SOCKET_FILTER, "insn_cnt": 2, "insns": bytearray(RETURN_0),
+            "license": b"GPL\0"}
     made.update(fields)
     return made
 
@@ -37,8 +39,10 @@ def program(**fields):
     ((5, 1), U.BPF_MAP_CREATE, dict(ARRAY, map_name=b"x.y"), errno.EINVAL),
     ((5, 2), U.BPF_MAP_CREATE, dict(ARRAY, map_name=b"x.y"), 0),
     ((4, 14), U.BPF_MAP_CREATE, dict(ARRAY, map_extra=1), errno.E2BIG),        # behind the union
-    ((4, 9), U.BPF_MAP_CREATE, dict(ARRAY, map_type=U.BPF_MAP_TYPE_RINGBUF, key_size=0, value_size=0, max_entries=4096), errno.EINVAL),
-    ((5, 8), U.BPF_MAP_CREATE, dict(ARRAY, map_type=U.BPF_MAP_TYPE_RINGBUF, key_size=0, value_size=0, max_entries=4096), 0),
+    ((4, 9), U.BPF_MAP_CREATE, dict(ARRAY, map_type=U.BPF_MAP_TYPE_RINGBUF, key_size=0, value_size=0, max_entries=4096),
+     errno.EINVAL),
+    ((5, 8), U.BPF_MAP_CREATE, dict(ARRAY, map_type=U.BPF_MAP_TYPE_RINGBUF, key_size=0, value_size=0, max_entries=4096),
+     0),
     ((5, 4), U.BPF_MAP_CREATE, dict(ARRAY, map_flags=U.BPF_F_MMAPABLE), errno.EINVAL),
     ((5, 5), U.BPF_MAP_CREATE, dict(ARRAY, map_flags=U.BPF_F_MMAPABLE), 0),
     ((4, 9), U.BPF_PROG_LOAD, program(), 0),
@@ -95,7 +99,8 @@ def test_probe_events():
     kernel.write(path, b"p:lbc/one vfs_read\n", True)
     assert kernel.events == {"lbc/one": "p:lbc/one vfs_read"}
     assert int(kernel.read("/sys/kernel/tracing/events/lbc/one/id")) > 0
-    for text, number in ((b"p:lbc/one vfs_read\n", errno.EEXIST), (b"p:lbc/two no_such\n", errno.ENOENT), (b"r5:lbc/two vfs_read", errno.EINVAL)):
+    for text, number in ((b"p:lbc/one vfs_read\n", errno.EEXIST), (b"p:lbc/two no_such\n", errno.ENOENT),
+                         (b"r5:lbc/two vfs_read", errno.EINVAL)):
         with pytest.raises(KernelError) as caught:
             kernel.write(path, text, True)
         assert caught.value.errno == number

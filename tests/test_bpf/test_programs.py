@@ -23,17 +23,20 @@ class NoBtf(object):
     """Stands for KernelBtf where nothing is asked of it."""
 
     def attach_id(self, prefix, name, *more, **words):
-        return {"bpf_iter_task": 70, "vfs_read": 71, "btf_trace_sched_switch": 72, "bpf_lsm_file_open": 73}[prefix + name], 9
+        return {"bpf_iter_task": 70, "vfs_read": 71, "btf_trace_sched_switch": 72,
+                "bpf_lsm_file_open": 73}[prefix + name], 9
 
 
 def program(insns=RETURN_0, relocs=(), **more):
     more.setdefault("type", U.BPF_PROG_TYPE_TRACEPOINT)
-    return S.ProgramSpec(more.pop("name", "use"), more.pop("section", "tp/a/b"), insns=bytearray(insns), relocs=relocs, **more)
+    return S.ProgramSpec(more.pop("name", "use"), more.pop("section", "tp/a/b"), insns=bytearray(insns), relocs=relocs,
+                         **more)
 
 
 def context(kernel, maps=None, symbols=None, externs_=(), specs=None, **more):
     table = OrderedDict((extern.name, extern) for extern in externs_)
-    obj = S.ObjectSpec("x.o", "x", "little", OrderedDict(specs or {}), OrderedDict(), OrderedDict(), table, None, b"GPL")
+    obj = S.ObjectSpec("x.o", "x", "little", OrderedDict(specs or {}), OrderedDict(), OrderedDict(), table, None,
+                       b"GPL")
     return programs.Context(kernel, obj, maps or {}, symbols, kernel_btf=NoBtf(), **more)
 
 
@@ -46,20 +49,23 @@ LD = insn(0x18, 1) + insn(0)
 
 def test_map_relocations():
     ctx = context(OldKernel((5, 4)), {"m": Table(33), "d": Table(34)})
-    insns, fds = programs.patch(ctx, program(LD + LD + RETURN_0, [S.Reloc(0, S.MAP, "m"), S.Reloc(2, S.MAP_VALUE, "d", 12)]))
+    insns, fds = programs.patch(ctx, program(LD + LD + RETURN_0, [S.Reloc(0, S.MAP, "m"),
+                                                                  S.Reloc(2, S.MAP_VALUE, "d", 12)]))
     assert fds is None
     assert rows(insns)[:4] == [(0x18, 0x11, 0, 33), (0, 0, 0, 0), (0x18, 0x21, 0, 34), (0, 0, 0, 12)]
 
 
 def test_symbols_and_kernel_functions():
     symbols = {"addr": externs.Symbol("addr", 0xffffffff81234567), "var": externs.Symbol("var", btf_id=5, fd=0),
-               "mod": externs.Symbol("mod", btf_id=6, fd=77), "func": externs.Symbol("func", btf_id=8), "gone": externs.Symbol("gone", found=False)}
+               "mod": externs.Symbol("mod", btf_id=6, fd=77), "func": externs.Symbol("func", btf_id=8),
+               "gone": externs.Symbol("gone", found=False)}
     call = insn(0x85, 0, 2, 0, -1)
     kinds = [S.Extern(name, "kfunc") for name in ("addr", "var", "mod", "func", "gone")]
     ctx = context(OldKernel((6, 1)), symbols=symbols, externs_=kinds)
     insns, fds = programs.patch(ctx, program(LD * 3 + call * 4 + RETURN_0, [
         S.Reloc(0, S.KSYM, "addr"), S.Reloc(2, S.KSYM, "var"), S.Reloc(4, S.KSYM, "gone"),
-        S.Reloc(6, S.KFUNC, "func"), S.Reloc(7, S.KFUNC, "mod"), S.Reloc(8, S.KFUNC, "mod"), S.Reloc(9, S.KFUNC, "gone")]))
+        S.Reloc(6, S.KFUNC, "func"), S.Reloc(7, S.KFUNC, "mod"), S.Reloc(8, S.KFUNC, "mod"),
+        S.Reloc(9, S.KFUNC, "gone")]))
     got = rows(insns)
     assert got[0][3] & 0xffffffff == 0x81234567 and got[1][3] & 0xffffffff == 0xffffffff and got[0][1] == 1
     assert got[2] == (0x18, 0x31, 0, 5) and got[3] == (0, 0, 0, 0)
@@ -70,15 +76,19 @@ def test_symbols_and_kernel_functions():
 
 
 @pytest.mark.parametrize("kind, attach, target, expected", [
-    (U.BPF_PROG_TYPE_TRACING, U.BPF_TRACE_FENTRY, "vfs_read", (71, 9)), (U.BPF_PROG_TYPE_TRACING, U.BPF_TRACE_ITER, "task", (70, 9)),
-    (U.BPF_PROG_TYPE_TRACING, U.BPF_TRACE_RAW_TP, "sched_switch", (72, 9)), (U.BPF_PROG_TYPE_LSM, U.BPF_LSM_MAC, "file_open", (73, 9)),
+    (U.BPF_PROG_TYPE_TRACING, U.BPF_TRACE_FENTRY, "vfs_read", (71, 9)),
+    (U.BPF_PROG_TYPE_TRACING, U.BPF_TRACE_ITER, "task", (70, 9)),
+    (U.BPF_PROG_TYPE_TRACING, U.BPF_TRACE_RAW_TP, "sched_switch", (72, 9)),
+    (U.BPF_PROG_TYPE_LSM, U.BPF_LSM_MAC, "file_open", (73, 9)),
     (U.BPF_PROG_TYPE_KPROBE, 0, "vfs_read", (0, 0))])
 def test_attach_ids(kind, attach, target, expected):
-    assert programs.attach_ids(context(OldKernel((6, 1))), program(type=kind, attach_type=attach, attach_to=target)) == expected
+    assert programs.attach_ids(context(OldKernel((6, 1))), program(type=kind, attach_type=attach,
+                                                                   attach_to=target)) == expected
 
 
 def test_no_target():
-    for kind, attach in ((U.BPF_PROG_TYPE_TRACING, U.BPF_TRACE_FENTRY), (U.BPF_PROG_TYPE_EXT, 0), (U.BPF_PROG_TYPE_STRUCT_OPS, 0)):
+    for kind, attach in ((U.BPF_PROG_TYPE_TRACING, U.BPF_TRACE_FENTRY), (U.BPF_PROG_TYPE_EXT, 0),
+                         (U.BPF_PROG_TYPE_STRUCT_OPS, 0)):
         with pytest.raises(LbcError):
             programs.attach_ids(context(OldKernel((6, 1))), program(type=kind, attach_type=attach))
     with pytest.raises(LbcError):
@@ -138,7 +148,7 @@ def test_info_pin_and_test_run():
     assert not kernel.open_fds() and not kernel.bad_closes
 
 
-# -- constants as immediates ---------------------------------------------------------------------------------------------
+# -- constants as immediates -----------------------------------------------------------------------------------------
 
 def mem(code, dst, src, offset=0):
     return insn(code, dst, src, offset)
@@ -148,7 +158,8 @@ DATA = struct.pack("=IiQhb", 7, -2, 1 << 40, -3, -1) + b"\0"
 
 
 @pytest.mark.parametrize("load, offset, expected", [
-    (0x61, 0, (0xb7, 2, 0, 7)), (0x61, 4, (0xb4, 2, 0, -2)), (0x69, 16, (0xb7, 2, 0, 0xfffd)), (0x71, 18, (0xb7, 2, 0, 0xff)),
+    (0x61, 0, (0xb7, 2, 0, 7)), (0x61, 4, (0xb4, 2, 0, -2)), (0x69, 16, (0xb7, 2, 0, 0xfffd)),
+    (0x71, 18, (0xb7, 2, 0, 0xff)),
     (0x79, 8, (0xbf, 0x12, 0, 0))])
 def test_constants(load, offset, expected):
     body = bytearray(LD + mem(load, 2, 1) + insn(0xb7, 1) + RETURN_0)
@@ -183,7 +194,7 @@ def test_two_reads_and_a_branch_behind():
     assert rows(body)[2] == (0xb7, 2, 0, 7) and rows(body)[3] == (0xb4, 3, 0, -2)
 
 
-# -- BTF made older ------------------------------------------------------------------------------------------------------
+# -- BTF made older --------------------------------------------------------------------------------------------------
 
 def btf(*types):
     strings = b"\0int\0name\0.data.x\0?late\0"
@@ -196,7 +207,8 @@ def kind(number, name=0, vlen=0, value=0, more=(), flag=0):
 
 
 INT = kind(1, 1, 0, 4, (1 << 24 | 32,))
-NEWEST = btf(INT, kind(14, 5, 0, 1, (1,)), kind(15, 10, 1, 4, (2, 0, 4)), kind(13, 0, 1, 1, (0, 1)), kind(12, 5, 1, 4), kind(16, 5, 0, 8),
+NEWEST = btf(INT, kind(14, 5, 0, 1, (1,)), kind(15, 10, 1, 4, (2, 0, 4)), kind(13, 0, 1, 1, (0, 1)), kind(12, 5, 1, 4),
+             kind(16, 5, 0, 8),
              kind(17, 5, 0, 2, (0xffffffff,)), kind(18, 5, 0, 1), kind(2, 0, 0, 8), kind(19, 5, 1, 8, (5, 1, 0)),
              kind(4, 5, 1, 4, (5, 1, 3 << 24), 1), kind(15, 18, 1, 4, (2, 0, 4)), kind(6, 5, 1, 4, (5, 1), 1))
 
@@ -222,7 +234,8 @@ def test_btf_is_taken_by_every_version(version):
 
 
 def test_ids_stay_when_btf_is_made_older():
-    old = prog_btf.sanitize(NEWEST, {"btf_datasec", "btf_func", "btf_float", "btf_decl_tag", "btf_type_tag", "btf_enum64", "btf_kind_flag"})
+    old = prog_btf.sanitize(NEWEST, {"btf_datasec", "btf_func", "btf_float", "btf_decl_tag", "btf_type_tag",
+                                     "btf_enum64", "btf_kind_flag"})
     before, after = prog_btf._walk(NEWEST), prog_btf._walk(old)
     assert len(before) == len(after)
     assert [row[1] for row in after] == [1, 1, 4, 6, 8, 4, 1, 10, 2, 5, 4, 4, 6]

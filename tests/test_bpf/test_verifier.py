@@ -1,4 +1,5 @@
-"""What the verifier says, cut down to what matters.  The logs are from real kernels (5.10 and 6.18), some lines shortened."""
+"""What the verifier says, cut down to what matters.  The logs are from real kernels (5.10 and 6.18), some lines
+shortened."""
 from __future__ import absolute_import
 
 import errno
@@ -126,13 +127,15 @@ def test_a_type_the_kernel_lacks():
     ({"/proc/self/status": b"CapEff:\t0000000000000000\n", "/proc/sys/kernel/unprivileged_bpf_disabled": b"2\n"}, False,
      ["not root", "unprivileged_bpf_disabled is 2"]),
     ({"/proc/self/status": b"CapEff:\t00000000a80425fb\n"}, True, ["root without CAP_BPF", "container"]),
-    ({"/proc/self/status": b"CapEff:\t000001ffffffffff\n", "/sys/kernel/security/lockdown": b"none integrity [confidentiality]\n"}, True,
+    ({"/proc/self/status": b"CapEff:\t000001ffffffffff\n", "/sys/kernel/security/lockdown": b"none integrity "
+      b"[confidentiality]\n"}, True,
      ["lockdown is [confidentiality]"]),
     ({"/proc/self/status": b"CapEff:\t000001ffffffffff\n"}, True, ["all capabilities are there", "security module"]),
 ])
 def test_eperm_is_explained(files, is_root, words):
     kernel = OldKernel((5, 10), files=files)
-    error = verifier.explain_privilege(kernel, "program `use`", KernelError("x", "BPF_PROG_LOAD", errno.EPERM), is_root=is_root)
+    error = verifier.explain_privilege(kernel, "program `use`", KernelError("x", "BPF_PROG_LOAD", errno.EPERM),
+                                       is_root=is_root)
     assert isinstance(error, PrivilegeError) and error.errno == errno.EPERM
     for word in words:
         assert word in str(error)
