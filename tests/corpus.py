@@ -1,4 +1,4 @@
-"""The fixture objects, the judge over libbpf (tests/reference/libbpf_load.c) and how to run it; for the tests named test_corpus."""
+"""The fixture objects, and how to run the judge over libbpf (tests/reference/libbpf_load.c); for tests named test_corpus."""
 from __future__ import absolute_import
 
 import glob
@@ -32,8 +32,8 @@ def _build(folder):
         if not compiler:
             continue
         try:
-            done = subprocess.Popen([compiler, "-O1", "-o", judge, SOURCE, "-rdynamic", "-lbpf", "-ldl"], stdout=subprocess.PIPE,
-                                    stderr=subprocess.STDOUT)
+            done = subprocess.Popen([compiler, "-O1", "-o", judge, SOURCE, "-rdynamic", "-lbpf", "-ldl"],
+                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         except OSError:
             continue
         output = done.communicate()[0].decode("utf-8", "replace")
@@ -58,7 +58,8 @@ class Judge(object):
         if not newer:
             return [self.program]
         root = os.path.join(LAB, "trixie")
-        loader = glob.glob(os.path.join(root, "usr/lib*/ld-linux*.so*")) + glob.glob(os.path.join(root, "lib*/ld-linux*.so*"))
+        loader = glob.glob(os.path.join(root, "usr/lib*/ld-linux*.so*")) + \
+            glob.glob(os.path.join(root, "lib*/ld-linux*.so*"))
         library = glob.glob(os.path.join(root, "usr/lib/*-linux-gnu/libbpf.so.1"))
         if not loader or not library:
             return None

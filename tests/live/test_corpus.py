@@ -1,11 +1,10 @@
-"""Every fixture object on the running kernel: lbc and libbpf load the same ones, and within a refused object the same programs.
+"""Every fixture on the running kernel: lbc and libbpf load the same objects, and the same programs of those refused.
 
 Judges: libbpf 1.1 of this machine behind tests/reference/libbpf_load.c, the lab's newer libbpf behind the same program
 where it was fetched, and `bpftool prog loadall` by its exit status.  All objects of one judge run in one process.
 """
 from __future__ import absolute_import
 
-import errno
 import glob
 import os
 import shutil
@@ -25,14 +24,14 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout_s(900)]
 
 # Where lbc decides other than a judge, on purpose.  {fixture: why}
 LBC_LOADS = {
-    "map_legacy": "`maps` sections were the only form before 2019; libbpf dropped them in 1.0, bcc-era objects still have them",
+    "map_legacy": "`maps` sections were the only form before 2019; libbpf dropped them in 1.0, old objects have them",
 }
 # The two libbpf disagree with each other here; lbc is with the system's.  {fixture: why}
 LBC_AS_OLDER = {
-    "object_program_in_text": "a lone function in .text is a program without a type: refused; since 1.3 it is no program and nothing is "
-                              "loaded, which helps nobody",
+    "object_program_in_text": "a lone function in .text is a program without type: refused; since 1.3 it is no program "
+                              "and nothing is loaded, which helps nobody",
 }
-# The system's libbpf 1.1 is older than these; the newer one is their judge.  {fixture: section and the libbpf that brought it}
+# The system's libbpf 1.1 is older than these; the newer one is their judge.  {fixture: section, libbpf that brought it}
 NEWER_SECTIONS = {
     "sec_cgroup_unix": "cgroup/*_unix, 1.3",
     "sec_kprobe_session": "kprobe.session, 1.5",
@@ -70,11 +69,12 @@ def world():
         for config in glob.glob(os.path.join(corpus.LAB, "*", "boot", "config-" + release)):
             if not os.path.exists(target):
                 shutil.copy(config, target)  # kconfig externs are read from there
-        # kfunc_module wants the BTF of nf_conntrack; the packages lie beside each other, where /lib/modules may not show them
+        # kfunc_module wants the BTF of nf_conntrack; /lib/modules need not show the package's modules
         for modules in glob.glob(os.path.join(corpus.LAB, "*", "lib", "modules", release)) + \
                 glob.glob(os.path.join(corpus.LAB, "*", "usr", "lib", "modules", release)):
             with open(os.devnull, "w") as null:
-                subprocess.call(["modprobe", "-d", modules[:-len("/lib/modules/" + release)], "nf_conntrack"], stdout=null, stderr=null)
+                base = modules[:-len("/lib/modules/" + release)]
+                subprocess.call(["modprobe", "-d", base, "nf_conntrack"], stdout=null, stderr=null)
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +139,8 @@ def differences(rows, ours, expected_differences):
         loads = not row["open"] and not row["load"]
         error = ours(name)
         if loads != (error is None):
-            found.append("%s: libbpf %s%s, lbc %s" % (
-                name, "loads" if loads else "refuses (%s)" % row["why"].strip(), " on opening" if row["open"] else "", said(error)))
+            libbpf = "loads" if loads else "refuses %s(%s)" % ("to open it " if row["open"] else "", row["why"].strip())
+            found.append("%s: libbpf %s, lbc %s" % (name, libbpf, said(error)))
         if loads or row["open"]:
             continue
         for program, verdict in sorted(row["programs"].items()):
@@ -184,18 +184,20 @@ def test_refusals_of_the_kernel_have_libbpfs_errno(verdicts, ours):
             continue
         for program, verdict in sorted(row["programs"].items()):
             error = ours(name, program) if verdict["autoload"] else None
-            if isinstance(error, KernelError) and error.errno and error.call and "PROG_LOAD" in error.call and verdict["load"]:
-                compared += 1
-                if error.errno != -verdict["load"]:
-                    found.append("%s, %s: libbpf %s, lbc %s (%s)" % (name, program, errno.errorcode.get(-verdict["load"],
-                                 verdict["load"]), errno.errorcode.get(error.errno, error.errno), said(error)))
+            if not isinstance(error, KernelError) or "PROG_LOAD" not in (error.call or "") or not verdict["load"]:
+                continue
+            compared += 1
+            if error.errno != -verdict["load"]:
+                found.append("%s, %s: libbpf errno %d, lbc %d (%s)" % (
+                    name, program, -verdict["load"], error.errno or 0, said(error)))
     assert not found, "\n".join(found)
     assert compared >= 15
 
 
 BPFTOOL = """cd "$1"
 for object in $(cat); do
-    if bpftool prog loadall "$object" "$2/${object%%.*}" >/dev/null 2>&1; then echo "$object 0"; else echo "$object 1"; fi
+    bpftool prog loadall "$object" "$2/${object%%.*}" >/dev/null 2>&1 && status=0 || status=1
+    echo "$object $status"
     rm -rf "$2/${object%%.*}" "$2/../lbc_corpus_pinned"
 done"""
 
@@ -204,7 +206,8 @@ def bpftool_statuses(fixtures, root):
     """{fixture: exit status}, two at a time: the guests have two CPUs."""
     halves = []
     for start in (0, 1):
-        process = subprocess.Popen(["sh", "-c", BPFTOOL, "sh", corpus.BPF, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen(["sh", "-c", BPFTOOL, "sh", corpus.BPF, root], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE)
         process.stdin.write("".join(name + ".bpf.o\n" for name in fixtures[start::2]).encode("ascii"))
         process.stdin.close()
         halves.append(process)
@@ -230,5 +233,5 @@ def test_bpftool_loadall_agrees_with_the_judge(verdicts):
         if name in BPFTOOL_DIFFERS:
             loads = BPFTOOL_DIFFERS[name][0]
         if loads != (statuses[name] == 0):
-            found.append("%s: bpftool exits %d, the judge says %s" % (name, statuses[name], "loads" if loads else "refused"))
+            found.append("%s: bpftool exits %d, the judge %s it" % (name, statuses[name], "loads" if loads else "refuses"))
     assert not found, "\n".join(found)

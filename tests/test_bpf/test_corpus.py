@@ -1,4 +1,4 @@
-"""The instructions of every fixture, linked and relocated by lbc, against those libbpf hands to BPF_PROG_LOAD: one by one.
+"""The instructions of every fixture, linked and relocated by lbc, one by one against those libbpf hands to the kernel.
 
 No kernel is asked: the judge answers libbpf's system calls itself.  Target BTFs: a small made-up kernel
 (tests/fixtures/btf), this machine's kernel where readable, and the lab's kernels where they were fetched.
@@ -26,7 +26,7 @@ KFUNC_CALL = 2                          # BPF_PSEUDO_KFUNC_CALL
 
 # libbpf 1.x opens none of these; lbc does, on purpose.
 ACCEPTED_ON_PURPOSE = {
-    "map_legacy": "objects with a maps section are still around (bcc's libbpf-tools before 2020, surveys of old kernels)",
+    "map_legacy": "objects with a maps section are still around",
     "sec_struct_ops_sleepable": "libbpf 1.1 does not know struct_ops.s (1.2 does)",
     "code_big_endian": "reading and relocating is independent of the machine; only loading is refused",
 }
@@ -50,7 +50,7 @@ def need(judge):
 def masked(insns, kernel_relocs=()):
     """[(opcode, registers, offset, imm)] with what only a live kernel knows (fds, ids, addresses) put to "*".
 
-    ``kernel_relocs``: indexes of instructions whose whole immediate is the kernel's (addresses of ksyms, kfunc calls)."""
+    ``kernel_relocs``: instructions whose whole immediate is the kernel's (addresses of ksyms, kfunc calls)."""
     rows, index, insns = [], 0, bytes(insns)
     while index * 8 < len(insns):
         code, registers, offset, imm = INSN.unpack_from(insns, index * 8)
@@ -118,7 +118,7 @@ def compare(name, row, target):
             if not verdict["relocated"]:
                 try:
                     ours(name, target, program)
-                    differences.append("%s, %s: libbpf cannot relocate it (%s), lbc does" % (name, program, row["why"].strip()))
+                    differences.append("%s, %s: libbpf cannot relocate it (%s)" % (name, program, row["why"].strip()))
                 except RelocError:
                     count += 1
             continue
@@ -133,7 +133,8 @@ def compare(name, row, target):
         count += 1
         for left, right in zip(theirs, mine):
             if left != right:
-                differences.append("%s, %s: instruction %d: libbpf %s, lbc %s" % (name, program, left[0], left[1:], right[1:]))
+                differences.append("%s, %s: instruction %d: libbpf %s, lbc %s" % (
+                    name, program, left[0], left[1:], right[1:]))
                 break
         else:
             if len(theirs) != len(mine):
@@ -200,9 +201,10 @@ def test_every_fixture_has_its_source():
 
 
 # Sections no judge here knows (libbpf 1.6 and newer), so no fixture has them.
-WITHOUT_JUDGE = {"uprobe.session", "uprobe.session.s", "usdt.s", "tracepoint.s", "tp.s", "raw_tracepoint.s", "raw_tp.s", "tp_btf.s",
-                 "fsession", "fsession.s", "fsession.multi", "fsession.multi.s", "fentry.multi", "fexit.multi", "fentry.multi.s",
-                 "fexit.multi.s"}
+WITHOUT_JUDGE = {
+    "uprobe.session", "uprobe.session.s", "usdt.s", "tracepoint.s", "tp.s", "raw_tracepoint.s", "raw_tp.s", "tp_btf.s",
+    "fsession", "fsession.s", "fsession.multi", "fsession.multi.s",
+    "fentry.multi", "fexit.multi", "fentry.multi.s", "fexit.multi.s"}
 
 
 @pytest.fixture(scope="module")
@@ -225,8 +227,11 @@ def test_every_section_of_the_table_has_a_fixture(specs):
 
 
 def test_every_relocation_kind_has_a_fixture(specs):
-    functions = [function for spec in specs for table in (spec.programs, spec.subprograms) for function in table.values()]
-    assert set(row[3] for function in functions for row in function.core_relos) == set(range(13))  # enum bpf_core_relo_kind
+    functions = []
+    for spec in specs:
+        functions += list(spec.programs.values()) + list(spec.subprograms.values())
+    kinds = set(row[3] for function in functions for row in function.core_relos)
+    assert kinds == set(range(13))  # enum bpf_core_relo_kind
 
 
 def test_every_map_type_has_a_fixture(specs):
