@@ -233,5 +233,5 @@ def test_bpftool_loadall_agrees_with_the_judge(verdicts):
         if name in BPFTOOL_DIFFERS:
             loads = BPFTOOL_DIFFERS[name][0]
         if loads != (statuses[name] == 0):
-            found.append("%s: bpftool exits %d, the judge %s it" % (name, statuses[name], "loads" if loads else "refuses"))
+            found.append("%s: bpftool exits %d, the judge %s" % (name, statuses[name], "loads" if loads else "refuses"))
     assert not found, "\n".join(found)
