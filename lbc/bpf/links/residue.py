@@ -152,5 +152,6 @@ def sweep(kernel, again=False):
                         except (KernelError, ValueError, IndexError):
                             pass
                 os.unlink(path)
+                os.rmdir(RUN_DIR)  # stays while others have a journal in it
             except (OSError, IOError):
                 pass
