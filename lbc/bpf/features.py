@@ -176,7 +176,9 @@ def _link(attach_type, prog_type, expected=0, **fields):
                     "link_create.attach_type": attach_type}
             what.update(fields)
             answer, number = _try(kernel, U.BPF_LINK_CREATE, what)
-            return answer if answer else None if answer is None else number in (errno.EBADF, errno.ENODEV, errno.ENOENT, errno.EFAULT)
+            if answer is False:
+                return number in (errno.EBADF, errno.ENODEV, errno.ENOENT, errno.EFAULT)
+            return answer
         finally:
             kernel.close(prog)
     return probe
