@@ -28,7 +28,8 @@ if PY2:
     range = xrange  # noqa: F821
 
     def to_text(value):
-        return value if isinstance(value, str) else value.encode("utf-8") if isinstance(value, text_type) else bytes(value)
+        return value if isinstance(value, str) else value.encode("utf-8") if isinstance(value,
+                                                                                        text_type) else bytes(value)
 
     def to_unicode(value):
         return value if isinstance(value, text_type) else value.decode("utf-8", "replace")
@@ -79,10 +80,11 @@ def near(name, names, count=3):
 
 
 def lazy_module(name, look_up):
-    """Let ``look_up(attribute)`` answer for what module ``name`` does not have; it raises AttributeError for what is not there.
+    """Let ``look_up(attribute)`` answer for what module ``name`` does not have; it raises AttributeError for what is
+    not there.
 
-    3.7 knows __getattr__ of modules (PEP 562); before it the module's class is changed to one that does the same, or (2.7,
-    which refuses that) a new module takes its place."""
+    3.7 knows __getattr__ of modules (PEP 562); before it the module's class is changed to one that does the same, or
+    (2.7, which refuses that) a new module takes its place."""
     module = sys.modules[name]
     if sys.version_info >= (3, 7):
         module.__getattr__ = look_up

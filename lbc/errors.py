@@ -57,7 +57,8 @@ class ExprError(InputError):
 
 
 class FormatError(InputError):
-    """A file is damaged or of an unknown format: ``path`` (or None), ``section`` (or None), ``offset`` in bytes (or None)."""
+    """A file is damaged or of an unknown format: ``path`` (or None), ``section`` (or None), ``offset`` in bytes (or
+    None)."""
 
     def __init__(self, what, path=None, section=None, offset=None):
         self.path, self.section, self.offset = path, section, offset
@@ -116,7 +117,8 @@ class PrivilegeError(KernelError):
 
 
 class VerifierError(KernelError):
-    """The verifier refused ``program``.  ``str()`` is the reason; ``log`` is all of it; ``excerpt`` is the part that matters."""
+    """The verifier refused ``program``.  ``str()`` is the reason; ``log`` is all of it; ``excerpt`` is the part that
+    matters."""
 
     def __init__(self, program, reason, log="", excerpt="", errno=None, cause=None, hint=None):
         self.program, self.reason, self.log, self.excerpt = program, reason, log, excerpt

@@ -1,4 +1,5 @@
-"""Facts of this machine that never change while lbc runs: release, architecture, CPUs, page size, where things are mounted.
+"""Facts of this machine that never change while lbc runs: release, architecture, CPUs, page size, where things are
+mounted.
 
 Pure reading of /proc and /sys; nothing here needs root, nothing is cached that can change.
 """
@@ -54,7 +55,8 @@ def parse_cpu_list(text):
 
 
 def possible_cpus():
-    """How many values a per-CPU map entry has: the highest possible CPU + 1 (kernel: num_possible_cpus as bpf sees it)."""
+    """How many values a per-CPU map entry has: the highest possible CPU + 1 (kernel: num_possible_cpus as bpf sees
+    it)."""
     return len(parse_cpu_list(read_file("/sys/devices/system/cpu/possible").decode()))
 
 
@@ -80,14 +82,15 @@ def wall_clock_offset():
     from ._native import backend
     from .uapi import arch
     now = bytearray(16)
-    backend.syscall(arch.current().nr_clock_gettime, 1, backend.address_of(now))  # CLOCK_MONOTONIC, include/uapi/linux/time.h
+    # CLOCK_MONOTONIC, include/uapi/linux/time.h
+    backend.syscall(arch.current().nr_clock_gettime, 1, backend.address_of(now))
     seconds, nanoseconds = struct.unpack("=qq", bytes(now))
     return time.time() - seconds - nanoseconds / 1e9
 
 
 def file_birth(path):
-    """Time of day (seconds) at which the file was created; None where it is gone, or its file system or kernel (< 4.11) does not
-    know.  struct statx: include/uapi/linux/stat.h."""
+    """Time of day (seconds) at which the file was created; None where it is gone, or its file system or kernel (< 4.11)
+    does not know.  struct statx: include/uapi/linux/stat.h."""
     from ._native import backend
     from ._py23 import to_bytes
     from .uapi import arch

@@ -1,4 +1,5 @@
-"""The fixture objects, and how to run the judge over libbpf (tests/reference/libbpf_load.c); for the tests test_corpus."""
+"""The fixture objects, and how to run the judge over libbpf (tests/reference/libbpf_load.c); for the tests
+test_corpus."""
 from __future__ import absolute_import
 
 import glob

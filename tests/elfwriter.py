@@ -24,7 +24,8 @@ class ElfWriter(object):
         return struct.pack(self.order + text, *values)
 
     def section(self, name, type, data=b"", **fields):
-        """Adds a section, returns its index.  Fields: flags addr link info align entsize; size, offset force wrong values."""
+        """Adds a section, returns its index.  Fields: flags addr link info align entsize; size, offset force wrong
+        values."""
         self.sections.append([name, dict(fields, type=type, data=data)])
         return len(self.sections) - 1
 

@@ -1,4 +1,5 @@
-"""Small BPF programs for the attachment tests, assembled by hand: count a call in slot 0 of an array, return a value."""
+"""Small BPF programs for the attachment tests, assembled by hand: count a call in slot 0 of an array, return a
+value."""
 from __future__ import absolute_import
 
 import os
@@ -15,7 +16,8 @@ def insn(code, dst=0, src=0, off=0, imm=0):
 
 
 def counting(map_fd, result=0, pid=None, store_cookie=False, r9=None):
-    """Program text: with ``pid``, only for that process; adds 1 to the u64 at slot 0 (or the cookie); returns ``result``."""
+    """Program text: with ``pid``, only for that process; adds 1 to the u64 at slot 0 (or the cookie); returns
+    ``result``."""
     body = b""
     body += insn(0xbf, 6, 1)                                    # r6 = ctx
     skip = []
@@ -45,7 +47,8 @@ class Counter(object):
 
     def __init__(self, kernel=running):
         self.kernel = kernel
-        self.fd = kernel.bpf(U.BPF_MAP_CREATE, {"map_type": U.BPF_MAP_TYPE_ARRAY, "key_size": 4, "value_size": 8, "max_entries": 1})
+        self.fd = kernel.bpf(U.BPF_MAP_CREATE, {"map_type": U.BPF_MAP_TYPE_ARRAY, "key_size": 4, "value_size": 8,
+                                                "max_entries": 1})
 
     @property
     def value(self):

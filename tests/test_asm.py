@@ -31,10 +31,13 @@ KNOWN = [
     ("8121040000000000", "r1 = *(s32 *)(r2 + 0x4)"), ("6a0af8ff05000000", "*(u16 *)(r10 - 0x8) = 0x5"),
     ("731a000000000000", "*(u8 *)(r10 + 0x0) = r1"), ("280000000c000000", "r0 = *(u16 *)skb[0xc]"),
     ("4030000000000000", "r0 = *(u32 *)skb[r3]"), ("db21000000000000", "lock *(u64 *)(r1 + 0x0) += r2"),
-    ("c321080040000000", "lock *(u32 *)(r1 + 0x8) |= w2"), ("db210000a1000000", "r2 = atomic_fetch_xor((u64 *)(r1 + 0x0), r2)"),
+    ("c321080040000000", "lock *(u32 *)(r1 + 0x8) |= w2"),
+    ("db210000a1000000", "r2 = atomic_fetch_xor((u64 *)(r1 + 0x0), r2)"),
     ("db210000e1000000", "r2 = xchg_64(r1 + 0x0, r2)"), ("c3210400f1000000", "w0 = cmpxchg32_32(r1 + 0x4, w0, w2)"),
-    ("db12000000010000", "r2 = load_acquire((u64 *)(r1 + 0x0))"), ("d321000010010000", "store_release((u8 *)(r1 + 0x0), w2)"),
-    ("ff00000000000000", "<unknown 0xff>"), ("bf12030000000000", "<unknown 0xbf>"), ("db210000ff0f0000", "<unknown 0xdb>"),
+    ("db12000000010000", "r2 = load_acquire((u64 *)(r1 + 0x0))"),
+    ("d321000010010000", "store_release((u8 *)(r1 + 0x0), w2)"),
+    ("ff00000000000000", "<unknown 0xff>"), ("bf12030000000000", "<unknown 0xbf>"),
+    ("db210000ff0f0000", "<unknown 0xdb>"),
 ]
 
 
@@ -57,7 +60,8 @@ def test_what_does_not_fit():
         asm.decode(b"\x95" + b"\0" * 6)
     with pytest.raises(FormatError):
         asm.decode(b"\x18" + b"\0" * 7)
-    for insn in (asm.Insn(0xb7, 16), asm.Insn(0xb7, 1, 0, 0x8000), asm.Insn(0xb7, 1, 0, 0, 1 << 32), asm.Insn(0x18, 1, 0, 0, 1 << 64)):
+    for insn in (asm.Insn(0xb7, 16), asm.Insn(0xb7, 1, 0, 0x8000), asm.Insn(0xb7, 1, 0, 0, 1 << 32),
+                 asm.Insn(0x18, 1, 0, 0, 1 << 64)):
         with pytest.raises(InputError):
             asm.encode([insn])
 
@@ -71,7 +75,8 @@ def test_every_opcode_has_a_text():
 
 
 def test_notes():
-    assert asm.texts(binascii.unhexlify("9500000000000000"), notes={0: "the end"}) == ["   0: exit".ljust(44) + " ; the end"]
+    assert asm.texts(binascii.unhexlify("9500000000000000"),
+                     notes={0: "the end"}) == ["   0: exit".ljust(44) + " ; the end"]
 
 
 def objdump():
@@ -87,7 +92,8 @@ def test_as_llvm_objdump_prints():
     if tool is None:
         pytest.skip("llvm-objdump 16 or newer is not installed")
     paths = [corpus.path(name) for name in corpus.names()]
-    process = subprocess.Popen([tool, "-d", "--no-show-raw-insn"] + paths, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen([tool, "-d", "--no-show-raw-insn"] + paths, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
     output = process.communicate()[0].decode("utf-8", "replace")
     wanted, where = {}, None
     for line in output.splitlines():

@@ -11,7 +11,8 @@ from .test_style import FILES, text_of
 
 TESTS = [name for name in FILES if name.startswith("tests/") and name.endswith(".py")]
 # Tested as a whole elsewhere: generated tables, three-line packages, the backends.
-ELSEWHERE = {"uapi.bpf", "uapi.btf", "uapi.perf", "uapi.elf", "uapi.arch", "_native.with_ctypes", "_native.with_cffi", "errors", "_py23",
+ELSEWHERE = {"uapi.bpf", "uapi.btf", "uapi.perf", "uapi.elf", "uapi.arch", "_native.with_ctypes", "_native.with_cffi",
+             "errors", "_py23",
              "host",
              "__main__", "tools._cli"}
 
@@ -65,4 +66,5 @@ def test_every_tool_is_run_by_a_test():
         if module.startswith("tools.") and not module.split(".")[1].startswith("_"):
             name = module.split(".")[1]
             assert any(name in text_of(test)
-                       for test in TESTS if test.startswith(("tests/live/", "tests/test_tools/", "tests/test_bpf/"))), name
+                       for test in TESTS
+                       if test.startswith(("tests/live/", "tests/test_tools/", "tests/test_bpf/"))), name

@@ -1,7 +1,7 @@
 """What an object file asks for, as values: no kernel, no fd, the same on every machine.
 
-``lbc.bpf.reader`` makes an ObjectSpec of bytes; ``linker`` and ``core_relo`` return changed copies; ``maps``, ``programs``
-and ``links`` turn the parts into live things that own file descriptors.
+``lbc.bpf.reader`` makes an ObjectSpec of bytes; ``linker`` and ``core_relo`` return changed copies; ``maps``,
+``programs`` and ``links`` turn the parts into live things that own file descriptors.
 """
 from __future__ import absolute_import
 
@@ -11,7 +11,8 @@ __all__ = ["ObjectSpec", "MapSpec", "ProgramSpec", "Variable", "Reloc", "Extern"
 # Reloc.kind: what the instruction's immediate stands for.
 MAP = "map"                  # ld_imm64: fd of map `name`
 MAP_VALUE = "map_value"      # ld_imm64: address of byte `offset` in the one value of map `name` (global data)
-CALL = "call"                # bpf-to-bpf call to the subprogram at `offset` (bytes) of section `name`; gone after linking
+# bpf-to-bpf call to the subprogram at `offset` (bytes) of section `name`; gone after linking
+CALL = "call"
 FUNC_ADDR = "func_addr"      # ld_imm64: address of a subprogram (callback); after linking the immediate is relative
 KFUNC = "kfunc"              # call of kernel function `name`
 KSYM = "ksym"                # ld_imm64: address of kernel variable `name` (extern __ksym)
@@ -33,7 +34,8 @@ class _Value(object):
 
 
 class Variable(_Value):
-    """A global variable: ``offset`` and ``size`` in bytes within its section; ``type_id`` in the object's BTF (0: unknown)."""
+    """A global variable: ``offset`` and ``size`` in bytes within its section; ``type_id`` in the object's BTF (0:
+    unknown)."""
     __slots__ = ("name", "offset", "size", "type_id")
 
     def __init__(self, name, offset, size, type_id=0):
@@ -65,8 +67,8 @@ class MapSpec(_Value):
     pin_by_name              LIBBPF_PIN_BY_NAME was asked for
     inner                    MapSpec of the template of a map-in-map, or None
     slots                    [(index, name)]: maps or programs that fill the map before programs load
-    data                     bytearray: first content of a global data section (None for other maps); change it before load
-    kind                     "map", or for global data "rodata" "data" "bss" "kconfig", or "struct_ops"
+    data                     bytearray: first content of a global data section (None for other maps); change it before
+    load kind                     "map", or for global data "rodata" "data" "bss" "kconfig", or "struct_ops"
     section                  where it was defined (".maps", "maps", ".rodata.str" ...)
     variables                {name: Variable} of global data
     struct_ops_type          name of the kernel struct (struct_ops only); struct_ops_funcs: {member: program name}
@@ -77,7 +79,8 @@ class MapSpec(_Value):
 
     def __init__(self, name, type=0, key_size=0, value_size=0, max_entries=0, flags=0, extra=0, numa_node=None,
                  key_type_id=0, value_type_id=0, pin_by_name=False, inner=None, slots=(), data=None, kind="map",
-                 section=".maps", variables=None, autocreate=True, struct_ops_type=None, struct_ops_funcs=None, ifindex=0):
+                 section=".maps", variables=None, autocreate=True, struct_ops_type=None, struct_ops_funcs=None,
+                 ifindex=0):
         self.name, self.type, self.key_size, self.value_size = name, type, key_size, value_size
         self.max_entries, self.flags, self.extra, self.numa_node = max_entries, flags, extra, numa_node
         self.key_type_id, self.value_type_id, self.pin_by_name = key_type_id, value_type_id, pin_by_name
@@ -102,11 +105,15 @@ class ProgramSpec(_Value):
     subprograms              [names] appended by the linker, in order
     autoload, autoattach     '?' sections are not loaded unless asked for
     """
-    __slots__ = ("name", "section", "type", "attach_type", "attach_to", "section_def", "flags", "insns", "relocs", "core_relos",
-                 "func_info", "line_info", "subprograms", "autoload", "autoattach", "section_offset", "poisoned", "is_global")
+    __slots__ = ("name", "section", "type", "attach_type", "attach_to", "section_def", "flags", "insns", "relocs",
+                 "core_relos",
+                 "func_info", "line_info", "subprograms", "autoload", "autoattach", "section_offset", "poisoned",
+                 "is_global")
 
-    def __init__(self, name, section, type=0, attach_type=0, attach_to="", section_def=None, flags=0, insns=None, relocs=(),
-                 core_relos=(), func_info=(), line_info=(), subprograms=(), autoload=True, autoattach=True, section_offset=0,
+    def __init__(self, name, section, type=0, attach_type=0, attach_to="", section_def=None, flags=0, insns=None,
+                 relocs=(),
+                 core_relos=(), func_info=(), line_info=(), subprograms=(), autoload=True, autoattach=True,
+                 section_offset=0,
                  poisoned=None, is_global=True):
         self.name, self.section, self.type, self.attach_type, self.attach_to = name, section, type, attach_type, attach_to
         self.section_def, self.flags = section_def, flags

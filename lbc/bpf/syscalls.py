@@ -79,7 +79,8 @@ class Attr(object):
 
 def command_name(cmd):
     """'BPF_MAP_CREATE' for 0 (looked up only for an error's text)."""
-    order = ("MAP_CREATE MAP_LOOKUP_ELEM MAP_UPDATE_ELEM MAP_DELETE_ELEM MAP_GET_NEXT_KEY PROG_LOAD OBJ_PIN OBJ_GET PROG_ATTACH "
+    order = (
+        "MAP_CREATE MAP_LOOKUP_ELEM MAP_UPDATE_ELEM MAP_DELETE_ELEM MAP_GET_NEXT_KEY PROG_LOAD OBJ_PIN OBJ_GET PROG_ATTACH "
              "PROG_DETACH PROG_TEST_RUN PROG_GET_NEXT_ID MAP_GET_NEXT_ID PROG_GET_FD_BY_ID MAP_GET_FD_BY_ID OBJ_GET_INFO_BY_FD "
              "PROG_QUERY RAW_TRACEPOINT_OPEN BTF_LOAD BTF_GET_FD_BY_ID TASK_FD_QUERY MAP_LOOKUP_AND_DELETE_ELEM MAP_FREEZE "
              "BTF_GET_NEXT_ID MAP_LOOKUP_BATCH MAP_LOOKUP_AND_DELETE_BATCH MAP_UPDATE_BATCH MAP_DELETE_BATCH LINK_CREATE "
@@ -99,7 +100,8 @@ class Kernel(object):
 
     # -- bpf(2) -------------------------------------------------------------------------------------------------
     def bpf(self, cmd, fields):
-        """Result of one bpf() call (an fd or 0).  ``fields``: {member of bpf_attr: int or bytes}.  Raises KernelError."""
+        """Result of one bpf() call (an fd or 0).  ``fields``: {member of bpf_attr: int or bytes}.  Raises
+        KernelError."""
         return self.run(Attr(cmd, fields))
 
     def run(self, attr):
@@ -107,11 +109,13 @@ class Kernel(object):
         try:
             return backend.syscall(self._arch.nr_bpf, attr.cmd, backend.address_of(attr.buf), attr.size or 8)
         except OSError as error:
-            raise KernelError("%s: %s" % (command_name(attr.cmd), errno_text(error.errno)), command_name(attr.cmd), error.errno,
+            raise KernelError("%s: %s" % (command_name(attr.cmd), errno_text(error.errno)), command_name(attr.cmd),
+                              error.errno,
                               cause=error)
 
     def info(self, fd, layout, total):
-        """Attr of what BPF_OBJ_GET_INFO_BY_FD says of ``fd``; ``layout``/``total``: BPF_MAP_INFO, BPF_MAP_INFO_SIZE and so on."""
+        """Attr of what BPF_OBJ_GET_INFO_BY_FD says of ``fd``; ``layout``/``total``: BPF_MAP_INFO, BPF_MAP_INFO_SIZE and
+        so on."""
         answer = Attr(None, layout=layout, total=total)
         answer.size = total
         self.bpf(_uapi.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": fd, "info.info_len": total, "info.info": answer.buf})
@@ -121,12 +125,14 @@ class Kernel(object):
     def perf_event_open(self, attr, pid=-1, cpu=-1, group_fd=-1, flags=0):
         """fd of a perf event (always close-on-exec).  ``attr``: bytearray of struct perf_event_attr, size set."""
         from ..uapi.perf import PERF_FLAG_FD_CLOEXEC
-        return self._call("perf_event_open", self._arch.nr_perf_event_open, backend.address_of(attr), pid, cpu, group_fd,
+        return self._call("perf_event_open", self._arch.nr_perf_event_open, backend.address_of(attr), pid, cpu,
+                          group_fd,
                           flags | PERF_FLAG_FD_CLOEXEC)
 
     def ioctl(self, fd, request, arg=0):
         """ioctl with an int or a pointer (bytearray) argument."""
-        return self._call("ioctl", self._arch.nr_ioctl, fd, request, backend.address_of(arg) if isinstance(arg, bytearray) else arg)
+        return self._call("ioctl", self._arch.nr_ioctl, fd, request, backend.address_of(arg)
+                          if isinstance(arg, bytearray) else arg)
 
     def _call(self, name, nr, *args):
         try:
@@ -166,10 +172,12 @@ class Kernel(object):
     def mount(self, source, target, kind):
         """mount(2) of a file system without a device.  Raises KernelError."""
         buffers = [bytearray(text.encode() + b"\0") for text in (source, target, kind)]
-        return self._call("mount %s" % target, self._arch.nr_mount, *([backend.address_of(b) for b in buffers] + [0, 0]))
+        return self._call("mount %s" % target, self._arch.nr_mount,
+                          *([backend.address_of(b) for b in buffers] + [0, 0]))
 
     def netlink(self, message):
-        """All answers (bytes of nlmsghdr after nlmsghdr) to one rtnetlink request, up to its acknowledgement or the end of a dump."""
+        """All answers (bytes of nlmsghdr after nlmsghdr) to one rtnetlink request, up to its acknowledgement or the end
+        of a dump."""
         import socket
         link = None
         try:
@@ -207,7 +215,8 @@ class Kernel(object):
     def mmap(self, fd, size, writable=True, offset=0):
         """A shared mapping (an ``mmap`` object) of ``size`` bytes.  Raises KernelError."""
         try:
-            return mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0), offset=offset)
+            return mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0),
+                             offset=offset)
         except (OSError, ValueError, mmap.error) as error:
             number = getattr(error, "errno", None) or 22
             raise KernelError("mmap: %s" % errno_text(number), "mmap", number, cause=error)

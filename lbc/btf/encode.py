@@ -165,7 +165,8 @@ for _name, _make in (("int", _k.Int), ("ptr", _k.Ptr), ("array", _k.Array), ("st
 
 
 def encode(btf, replace=None, append=()):
-    """Raw BTF of ``btf`` (own types only, if split) with types ``replace`` {id: kinds value} replaced, ``append`` added.
+    """Raw BTF of ``btf`` (own types only, if split) with types ``replace`` {id: kinds value} replaced, ``append``
+    added.
 
     Old strings keep their offsets; a replaced type's names are added when they are new.  InputError for foreign ids.
     """

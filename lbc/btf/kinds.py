@@ -7,7 +7,8 @@ from __future__ import absolute_import
 
 from ..uapi import btf as _u
 
-__all__ = ["BtfType", "Int", "Ptr", "Array", "Struct", "Union", "Member", "Enum", "Enum64", "Fwd", "Typedef", "Volatile",
+__all__ = ["BtfType", "Int", "Ptr", "Array", "Struct", "Union", "Member", "Enum", "Enum64", "Fwd", "Typedef",
+           "Volatile",
            "Const", "Restrict", "Func", "FuncProto", "Var", "Datasec", "Float", "DeclTag", "TypeTag", "Void", "Unknown",
            "MODIFIERS", "COMPOSITE", "NAMED_TYPES", "WALKABLE"]
 
@@ -247,7 +248,8 @@ class TypeTag(BtfType):
 
 
 class Unknown(BtfType):
-    """A kind newer than this module: ``number``, ``flag``, ``vlen``, ``size_or_type`` and ``extra`` (bytes after it)."""
+    """A kind newer than this module: ``number``, ``flag``, ``vlen``, ``size_or_type`` and ``extra`` (bytes after
+    it)."""
 
     __slots__ = ("number", "name", "flag", "vlen", "size_or_type", "extra")
 

@@ -201,8 +201,8 @@ class Btf(object):
     def _positions(self, offset, everywhere):
         """Positions in the type section of words equal to ``offset``, ascending; as a generator unless ``everywhere``.
 
-        A word search through the whole section takes 4 ms.  Its second bytes alone, gathered once, are a quarter of it, and
-        one byte is found at the speed of memchr."""
+        A word search through the whole section takes 4 ms.  Its second bytes alone, gathered once, are a quarter of it,
+        and one byte is found at the speed of memchr."""
         header, needle = self._header, self._word.pack(offset)
         if not everywhere:
             return (at for at in self._search(needle, header.types, header.types_end) if not at - header.types & 3)
@@ -306,7 +306,8 @@ class Btf(object):
         return cached
 
     def _rows(self, position, count, width):
-        """``count`` tuples of ``width`` words after the 12 bytes of the type; bounds checked before anything is built."""
+        """``count`` tuples of ``width`` words after the 12 bytes of the type; bounds checked before anything is
+        built."""
         if position + 12 + count * width * 4 > self._header.types_end:
             raise FormatError("%d elements do not fit into the type section" % count, self.path, "BTF types",
                               position - self._header.types)

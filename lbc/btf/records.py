@@ -1,7 +1,8 @@
-"""What decoded values are made of: ``Record`` (a struct), ``EnumValue`` (an int that knows its name), text and integers.
+"""What decoded values are made of: ``Record`` (a struct), ``EnumValue`` (an int that knows its name), text and
+integers.
 
-A record keeps the tuple that ``struct`` unpacked and turns a field into its value when it is read: making one costs 60 ns
-on Python 3.11 however many fields it has.
+A record keeps the tuple that ``struct`` unpacked and turns a field into its value when it is read: making one costs 60
+ns on Python 3.11 however many fields it has.
 """
 from __future__ import absolute_import
 

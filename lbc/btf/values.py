@@ -30,7 +30,8 @@ class Codec(object):
     ``None`` for ``load``: the item is the value.  ``tail``: Codec of a flexible array at the end, at ``tail_at``.
     """
 
-    __slots__ = ("order", "size", "format", "load", "store", "zero", "bits", "signed", "record", "unpack", "pack", "name",
+    __slots__ = ("order", "size", "format", "load", "store", "zero", "bits", "signed", "record", "unpack", "pack",
+                 "name",
                  "tail", "tail_at")
 
     def __init__(self, order, size, format, load=None, store=None, zero=0, name=""):
@@ -202,7 +203,8 @@ class _StructMaker(object):
         found = self.btf.type(type_id)
         self.size, self.type_name = found.size, found.name
         if self.size > _MAX_BYTES:
-            raise FormatError("%s of %d bytes is more than can be" % (found.name, self.size), self.btf.path, "BTF types")
+            raise FormatError("%s of %d bytes is more than can be" % (found.name, self.size), self.btf.path,
+                              "BTF types")
         self.leaves, self.tail = [], None
         if found.kind == _u.BTF_KIND_DATASEC:
             for var_id, offset, _size in found.vars:
@@ -467,7 +469,8 @@ def _short(buffer, offset, made):
 
 
 def decoder(btf, type_id):
-    """f(buffer, offset=0) -> value.  A flexible array at the end takes the rest.  FormatError if the buffer is short."""
+    """f(buffer, offset=0) -> value.  A flexible array at the end takes the rest.  FormatError if the buffer is
+    short."""
     made = codec(btf, type_id)
     error = struct.error
     if made.record is None:
@@ -520,7 +523,8 @@ def encoder(btf, type_id):
 
 
 def record_stream(btf, type_id, before=0, after=0):
-    """f(window) -> list of records: the window holds equal records, each after ``before`` and followed by ``after`` bytes.
+    """f(window) -> list of records: the window holds equal records, each after ``before`` and followed by ``after``
+    bytes.
 
     Twice as fast as one call of a decoder per record; a piece of a record at the window's end is left out.
     """

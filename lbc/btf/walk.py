@@ -1,7 +1,7 @@
 """Header and type boundaries of raw BTF: which bytes are the types and strings, and where type number n begins.
 
-BTF has no index: a type's length follows from its ``info`` word (include/uapi/linux/btf.h), so the only exact way to the
-n-th type is to step over all before it.  This walks as far as asked and keeps the position of every 64th type.
+BTF has no index: a type's length follows from its ``info`` word (include/uapi/linux/btf.h), so the only exact way to
+the n-th type is to step over all before it.  This walks as far as asked and keeps the position of every 64th type.
 """
 from __future__ import absolute_import
 
@@ -31,7 +31,8 @@ _SIZES = {
 
 
 class Header(object):
-    """Checked ``struct btf_header``: ``order`` "<"|">", byte positions ``types``..``types_end``, ``strings``..``strings_end``.
+    """Checked ``struct btf_header``: ``order`` "<"|">", byte positions ``types``..``types_end``,
+    ``strings``..``strings_end``.
 
     ``sizes``: kind -> (words, words per element), with what a BTF_LAYOUT section (Linux 7.1) says about unknown kinds.
     """

@@ -158,7 +158,8 @@ class Output(object):
         if self.json:
             import json
             names = [column[1] for column in self.columns]
-            self.line(json.dumps(dict(zip(names, [to_unicode(v) if isinstance(v, str) else v for v in values])), sort_keys=True))
+            self.line(json.dumps(dict(zip(names, [to_unicode(v) if isinstance(v, str) else v for v in values])),
+                                 sort_keys=True))
         else:
             self.line(self._row % tuple([_printable(v) if isinstance(v, str) else v for v in values]))
 
@@ -192,7 +193,8 @@ def _raise_stop(signum, frame):
 
 
 def loop(poll, duration=None, flush=None, step_ms=200):
-    """Call ``poll(timeout_ms)`` until ``duration`` seconds are over (None: for ever) or SIGINT, SIGTERM or SIGHUP comes.
+    """Call ``poll(timeout_ms)`` until ``duration`` seconds are over (None: for ever) or SIGINT, SIGTERM or SIGHUP
+    comes.
 
     Returns normally in all these cases, so that the caller's clean-up and closing lines run.
     """

@@ -11,8 +11,9 @@ usage: python -m lbc.tools.filelife [-p PID] [-d SECONDS] [--json]
     14:02:11 31817   gcc              0.04    ccE2wvKq.s
     14:02:11 31817   gcc              0.05    ccUzr8ng.o
 
-Which way it traces is said once on stderr: fentry (kernels from 5.5), else kprobes, else, where there are neither or the kernel
-has no BTF, the tracepoints of the system calls: they show the path as the program gave it and do not follow renamed files.
+Which way it traces is said once on stderr: fentry (kernels from 5.5), else kprobes, else, where there are neither or
+the kernel has no BTF, the tracepoints of the system calls: they show the path as the program gave it and do not follow
+renamed files.
 Needs root.  Cost: some 100 ns for each open() and delete on the machine; nothing is written anywhere.
 """
 from __future__ import absolute_import
@@ -70,7 +71,8 @@ def by_functions(way, pid):
 
 
 def by_syscalls(pid):
-    """The object of tracepoint programs, attached.  ``pid`` is looked at in Deaths: the birth may be another's doing."""
+    """The object of tracepoint programs, attached.  ``pid`` is looked at in Deaths: the birth may be another's
+    doing."""
     obj = _cli.bpf_object("filelife_syscalls")
     try:
         tracefs = need_tracefs(obj.kernel)
@@ -102,7 +104,8 @@ def start(pid):
 
 
 class Lives(object):
-    """Births and deaths of paths as system calls tell them: what the kernel side does where it can attach to functions."""
+    """Births and deaths of paths as system calls tell them: what the kernel side does where it can attach to
+    functions."""
 
     def __init__(self, pid, show):
         self.pid, self.show, self.births = pid, show, {}
@@ -120,8 +123,8 @@ class Lives(object):
             self.show(call.when_ns, call.pid, call.comm, call.when_ns - born, call.path)
 
     def _key(self, path):
-        """Under which name the birth of ``path`` is kept.  Of a process that was gone before its folder could be read, only the
-        path as it was given is known: then the youngest birth wins whose path ends with the other."""
+        """Under which name the birth of ``path`` is kept.  Of a process that was gone before its folder could be read,
+        only the path as it was given is known: then the youngest birth wins whose path ends with the other."""
         if path in self.births:
             return path
         if path.startswith("/"):
@@ -146,7 +149,8 @@ def _full_path(call):
 def _is_new(path, opened_ns):
     """Did an open(O_CREAT) make the file?  Yes where it cannot be told any more: it is gone, so it was short-lived."""
     born = host.file_birth(path)
-    return born is None or born >= opened_ns / 1e9 + host.wall_clock_offset() - 0.1  # file times are as coarse as a tick
+    # file times are as coarse as a tick
+    return born is None or born >= opened_ns / 1e9 + host.wall_clock_offset() - 0.1
 
 
 def main(argv=None):

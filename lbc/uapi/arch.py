@@ -11,7 +11,8 @@ __all__ = ["Arch", "ARCHES", "current"]
 
 
 class Arch(object):
-    """name (uname -m), system call numbers (nr_bpf, ...), kprobe register names, prefix of system call functions, pt_regs of user probes.
+    """name (uname -m), system call numbers (nr_bpf, ...), kprobe register names, prefix of system call functions,
+    pt_regs of user probes.
 
     ``pt_regs``: {register: offset in bytes in struct pt_regs}: x86 arch/x86/include/asm/ptrace.h; aarch64
     struct user_pt_regs, which begins with x0..x30, sp, pc.
@@ -30,10 +31,14 @@ _X86_REGS = "r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs fl
 _ARM_REGS = ["x%d" % n for n in range(31)] + ["sp", "pc", "pstate"]
 
 ARCHES = {
-    "x86_64": Arch("x86_64", {"bpf": 321, "perf_event_open": 298, "ioctl": 16, "mount": 165, "clock_gettime": 228, "statx": 332},
-                   "di si dx cx r8 r9".split(), "ax", "__x64_", "x86", {name: 8 * i for i, name in enumerate(_X86_REGS)}),
-    "aarch64": Arch("aarch64", {"bpf": 280, "perf_event_open": 241, "ioctl": 29, "mount": 40, "clock_gettime": 113, "statx": 291},
-                    ["x%d" % n for n in range(8)], "x0", "__arm64_", "arm64", {name: 8 * i for i, name in enumerate(_ARM_REGS)}),
+    "x86_64": Arch("x86_64", {"bpf": 321, "perf_event_open": 298, "ioctl": 16, "mount": 165, "clock_gettime": 228,
+                              "statx": 332},
+                   "di si dx cx r8 r9".split(), "ax", "__x64_", "x86",
+                   {name: 8 * i for i, name in enumerate(_X86_REGS)}),
+    "aarch64": Arch("aarch64", {"bpf": 280, "perf_event_open": 241, "ioctl": 29, "mount": 40, "clock_gettime": 113,
+                                "statx": 291},
+                    ["x%d" % n for n in range(8)], "x0", "__arm64_", "arm64",
+                    {name: 8 * i for i, name in enumerate(_ARM_REGS)}),
 }
 
 

@@ -29,7 +29,8 @@ def mutate(rng, raw):
             del data[max(24, at):]
         else:
             at &= ~3
-            word = rng.choice(EDGES) if how == 2 else rng.randrange(64) if how == 3 else rng.randrange(20) << 24 | rng.randrange(8)
+            word = rng.choice(EDGES) if how == 2 else rng.randrange(64) if how == 3 else rng.randrange(
+                20) << 24 | rng.randrange(8)
             if at + 4 <= len(data):
                 data[at:at + 4] = struct.pack("<I", word)
     return bytes(data)
@@ -110,7 +111,8 @@ def test_ext():
     btf = parse.Btf(words.btf())
     rows = struct.pack("<III", 8, name, 3) + struct.pack("<6I", *range(6))
     lines = struct.pack("<III", 16, name, 2) + struct.pack("<8I", *range(8))
-    raw = struct.pack("<HBBI6I", 0xeb9f, 1, 0, 32, 0, len(rows), len(rows), len(lines), len(rows) + len(lines), len(lines))
+    raw = struct.pack("<HBBI6I", 0xeb9f, 1, 0, 32, 0, len(rows), len(rows), len(lines), len(rows) + len(lines),
+                      len(lines))
     raw += rows + lines + lines
     rng, good = random.Random(3), 0
     for _ in range(ROUNDS):

@@ -1,4 +1,5 @@
-"""Mutated BPF objects through reader, linker and CO-RE: a value, FormatError or RelocError, in bounded time and memory."""
+"""Mutated BPF objects through reader, linker and CO-RE: a value, FormatError or RelocError, in bounded time and
+memory."""
 from __future__ import absolute_import
 
 import os
@@ -49,9 +50,11 @@ def damage(data, ranges, rng):
         elif how == 1:
             data[at] = rng.choice((0, 1, 0x7f, 0x80, 0xff, rng.randrange(256)))
         elif how == 2:
-            data[at & ~3:(at & ~3) + 4] = struct.pack("<I", rng.choice((0, 1, 7, 8, 0xffff, 0x7fffffff, 0xffffffff, len(data))))
+            data[at & ~3:(at & ~3) + 4] = struct.pack("<I", rng.choice((0, 1, 7, 8, 0xffff, 0x7fffffff, 0xffffffff,
+                                                                        len(data))))
         elif how == 3:
-            data[at & ~7:(at & ~7) + 8] = struct.pack("<Q", rng.choice((0, 8, 1 << 31, 1 << 40, (1 << 64) - 1, len(data))))
+            data[at & ~7:(at & ~7) + 8] = struct.pack("<Q",
+                                                      rng.choice((0, 8, 1 << 31, 1 << 40, (1 << 64) - 1, len(data))))
         elif how == 4:
             other = rng.randrange(start, max(start + 1, end))
             data[at & ~3:(at & ~3) + 4] = data[other & ~3:(other & ~3) + 4]

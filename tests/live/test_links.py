@@ -1,4 +1,5 @@
-"""Kernel-side attachments: known workloads give exact counts, through every way the kernel has; nothing is left behind."""
+"""Kernel-side attachments: known workloads give exact counts, through every way the kernel has; nothing is left
+behind."""
 from __future__ import absolute_import
 
 import os
@@ -38,7 +39,8 @@ class Setup(object):
         counter = linkskit.Counter()
         self.things.append(counter)
         options = dict(options)
-        text = linkskit.counting(counter.fd, **{k: options.pop(k) for k in ("result", "pid", "store_cookie") if k in options})
+        text = linkskit.counting(counter.fd, **{k: options.pop(k) for k in ("result", "pid", "store_cookie")
+                                                if k in options})
         program = linkskit.Program(section, text, **options)
         self.things.append(program)
         return program, counter
@@ -120,7 +122,8 @@ def test_kprobe_address_and_module_form(bpf):
 
 def test_kprobe_errors(bpf):
     need_kprobes()
-    for target, kind, word in (("vfs_reed", NotFoundError, "vfs_read"), ("kprobe_ftrace_handler", KernelError, "cannot be probed"),
+    for target, kind, word in (("vfs_reed", NotFoundError, "vfs_read"),
+                               ("kprobe_ftrace_handler", KernelError, "cannot be probed"),
                                ("type_show", KernelError, "functions of that name")):
         if target == "type_show" and kernel_version() < (6, 0):
             continue  # accepted: which copy is not said
@@ -158,7 +161,8 @@ def test_kprobe_multi(bpf):
     assert ("kprobe.multi" in detail) == (kernel_version() >= (5, 18))
     counted(bpf, "kretprobe.multi/" + FUNCTION[:-2] + "?" + FUNCTION[-1], 10)
     if kernel_version() >= (5, 18):
-        counted(bpf, "kprobe.multi", 10 * 3 + 10 * 5, work, load={"store_cookie": True}, functions=names, cookies=[3, 5])
+        counted(bpf, "kprobe.multi", 10 * 3 + 10 * 5, work, load={"store_cookie": True}, functions=names,
+                cookies=[3, 5])
         program, _ = bpf.load("kprobe.multi/vfs_reed")
         with pytest.raises(NotFoundError) as caught:
             attach(kernel, program)
@@ -221,7 +225,8 @@ def test_fentry(bpf, kind):
         skip("no trampolines: the attachment says %s" % error.what)
     counted(bpf, "%s/%s" % (kind, FUNCTION), 10, load={"attach_btf_id": btf_id(FUNCTION)})
     if kernel_version() >= (6, 0):
-        counted(bpf, "%s/%s" % (kind, FUNCTION), 10 * 4, load={"attach_btf_id": btf_id(FUNCTION), "store_cookie": True}, cookie=4)
+        counted(bpf, "%s/%s" % (kind, FUNCTION), 10 * 4, load={"attach_btf_id": btf_id(FUNCTION), "store_cookie": True},
+                cookie=4)
 
 
 def test_lsm(bpf):
@@ -242,7 +247,8 @@ def iterator_text(body=b"ABC"):
     """bpf_seq_write(ctx->meta->seq, "ABC", 3) for each element."""
     i = linkskit.insn
     return (i(0xbf, 6, 1) + i(0x79, 1, 6, 0) + i(0x79, 1, 1, 0)            # r1 = ctx->meta->seq
-            + i(0x62, 10, 0, -8, body[0] if isinstance(body[0], int) else ord(body[0])) + i(0xbf, 2, 10) + i(0x07, 2, 0, 0, -8)
+            + i(0x62, 10, 0, -8, body[0] if isinstance(body[0], int) else ord(body[0])) + i(0xbf, 2, 10)
+            + i(0x07, 2, 0, 0, -8)
             + i(0xb7, 3, 0, 0, 1) + i(0x85, 0, 0, 0, 127) + i(0xb7) + i(0x95))
 
 
@@ -254,7 +260,8 @@ def test_iterator(bpf):
         first = b"".join(link.read())
         threads = sum(len(os.listdir("/proc/%s/task" % pid)) for pid in os.listdir("/proc") if pid.isdigit())
         assert set(bytearray(first)) == {65}
-        assert abs(len(first) - threads) <= 1 + max(10, threads // 4)  # one row a thread (tasks come and go, others' name spaces)
+        # one row a thread (tasks come and go, others' name spaces)
+        assert abs(len(first) - threads) <= 1 + max(10, threads // 4)
         assert len(b"".join(link.read(size=7))) > 0 and link.text().startswith("A")
 
 
@@ -269,7 +276,8 @@ def test_iterator_of_one_task(bpf):
 def test_iterator_of_map(bpf):
     need_version(5, 9, "map iterators")
     import struct
-    table = kernel.bpf(U.BPF_MAP_CREATE, {"map_type": U.BPF_MAP_TYPE_HASH, "key_size": 4, "value_size": 4, "max_entries": 10})
+    table = kernel.bpf(U.BPF_MAP_CREATE, {"map_type": U.BPF_MAP_TYPE_HASH, "key_size": 4, "value_size": 4,
+                                          "max_entries": 10})
     try:
         for n in range(5):
             kernel.bpf(U.BPF_MAP_UPDATE_ELEM, {"map_fd": table, "key": struct.pack("=I", n), "value": b"abcd"})
@@ -347,7 +355,8 @@ sys.stdout.write("up\\n"); sys.stdout.flush()
 
 
 def child(section, arguments, end):
-    process = subprocess.Popen([sys.executable, "-c", CHILD % (section, arguments, end)], cwd=ROOT, stdout=subprocess.PIPE,
+    process = subprocess.Popen([sys.executable, "-c", CHILD % (section, arguments, end)], cwd=ROOT,
+                               stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
     assert process.stdout.readline() == b"up\n", process.stderr.read().decode()
     return process

@@ -1,4 +1,5 @@
-"""Attachments to interfaces, sockets, cgroups, name spaces: counted packets; ip, tc and bpftool see nothing afterwards."""
+"""Attachments to interfaces, sockets, cgroups, name spaces: counted packets; ip, tc and bpftool see nothing
+afterwards."""
 from __future__ import absolute_import
 
 import errno
@@ -198,8 +199,10 @@ def test_reuseport(bpf):  # noqa: F811
 
 
 # section, calls of the worker that count, load options
-CGROUP = [("cgroup_skb/egress", 20, {}), ("cgroup_skb/ingress", 20, {}), ("cgroup/sock_create", 2, {}), ("cgroup/bind4", 1, {}),
-          ("cgroup/sendmsg4", 10, {}), ("cgroup/recvmsg4", 10, {}), ("cgroup/post_bind4", 1, {}), ("cgroup/setsockopt", 1, {}),
+CGROUP = [("cgroup_skb/egress", 20, {}), ("cgroup_skb/ingress", 20, {}), ("cgroup/sock_create", 2, {}),
+          ("cgroup/bind4", 1, {}),
+          ("cgroup/sendmsg4", 10, {}), ("cgroup/recvmsg4", 10, {}), ("cgroup/post_bind4", 1, {}),
+          ("cgroup/setsockopt", 1, {}),
           ("cgroup/sysctl", 1, {}), ("cgroup/connect4", 1, {}), ("cgroup/dev", 1, {})]
 WORKER = """
 import socket, sys
@@ -215,7 +218,8 @@ open("/dev/null").close()
 
 
 def work_in(cgroup):
-    subprocess.check_call(["sh", "-c", "echo $$ > %s/cgroup.procs && exec %s -S -c '%s'" % (cgroup, sys.executable, WORKER)])
+    subprocess.check_call(["sh", "-c", "echo $$ > %s/cgroup.procs && exec %s -S -c '%s'"
+                           % (cgroup, sys.executable, WORKER)])
     for _ in range(100):
         with open(cgroup + "/cgroup.procs") as f:
             if not f.read():
@@ -236,7 +240,8 @@ def test_cgroup(bpf, cgroup, section, least, load, way):  # noqa: F811
     with attach(kernel, program, cgroup, way=way) as link:
         work_in(cgroup)
         seen = counter.value
-        assert seen >= least if section in ("cgroup/dev", "cgroup/sysctl", "cgroup/setsockopt", "cgroup/sock_create") else seen in (least, least // 2)
+        assert seen >= least if section in ("cgroup/dev", "cgroup/sysctl", "cgroup/setsockopt",
+                                            "cgroup/sock_create") else seen in (least, least // 2)
         assert link.is_bpf_link == (way is None)
         number = kernel.info(program.fd, U.BPF_PROG_INFO, U.BPF_PROG_INFO_SIZE).get("id")
         assert number in shown(cgroup)
@@ -267,7 +272,8 @@ def test_sockops(bpf, cgroup):  # noqa: F811
     worker = ("import socket; a = socket.socket(); a.bind((\"127.0.0.1\", 0)); a.listen(1); "
               "b = socket.create_connection(a.getsockname()); c = a.accept(); b.close()")
     with attach(kernel, program, cgroup):
-        subprocess.check_call(["sh", "-c", "echo $$ > %s/cgroup.procs && exec %s -S -c '%s'" % (cgroup, sys.executable, worker)])
+        subprocess.check_call(["sh", "-c", "echo $$ > %s/cgroup.procs && exec %s -S -c '%s'"
+                               % (cgroup, sys.executable, worker)])
         assert counter.value >= 2  # both ends of the connection
     time.sleep(0.3)
 
@@ -307,7 +313,8 @@ def test_netfilter(bpf, hook):  # noqa: F811
 def test_socket_map(bpf, section, way):  # noqa: F811
     if section == "sk_skb/verdict":
         need_version(5, 13, "sk_skb/verdict")
-    table = kernel.bpf(U.BPF_MAP_CREATE, {"map_type": U.BPF_MAP_TYPE_SOCKMAP, "key_size": 4, "value_size": 4, "max_entries": 4})
+    table = kernel.bpf(U.BPF_MAP_CREATE, {"map_type": U.BPF_MAP_TYPE_SOCKMAP, "key_size": 4, "value_size": 4,
+                                          "max_entries": 4})
     try:
         program, counter = bpf.load(section, result=1)
         server = socket.socket()
@@ -318,7 +325,8 @@ def test_socket_map(bpf, section, way):  # noqa: F811
         try:
             with attach(kernel, program, table, way=way) as link:
                 import struct
-                kernel.bpf(U.BPF_MAP_UPDATE_ELEM, {"map_fd": table, "key": b"\0\0\0\0", "value": struct.pack("=I", client.fileno())})
+                kernel.bpf(U.BPF_MAP_UPDATE_ELEM,
+                           {"map_fd": table, "key": b"\0\0\0\0", "value": struct.pack("=I", client.fileno())})
                 client.sendall(b"abc") if section == "sk_msg" else peer.sendall(b"abc")
                 time.sleep(0.3)
                 assert counter.value == 1

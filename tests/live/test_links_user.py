@@ -131,14 +131,16 @@ def test_uprobe_offset_and_cookie(bpf, target):  # noqa: F811
         assert "%016x T work_one" % offset in nm
     counted(bpf, "uprobe/%s:0x%x" % (target, offset), 5, lambda n: run(target, n), 5, load={"pid": None})
     if kernel_version() >= (5, 15):
-        counted(bpf, "uprobe/%s:work_one" % target, 5 * 11, lambda n: run(target, n), 5, load={"pid": None, "store_cookie": True}, cookie=11)
+        counted(bpf, "uprobe/%s:work_one" % target, 5 * 11, lambda n: run(target, n), 5,
+                load={"pid": None, "store_cookie": True}, cookie=11)
 
 
 @pytest.mark.parametrize("way", [None, "multi", "single"])
 def test_uprobe_multi(bpf, target, way):  # noqa: F811
     if way == "multi":
         need_version(6, 6, "uprobe.multi")
-    detail = counted(bpf, "uprobe.multi/%s:work_*" % target, 15, lambda n: run(target, n), 5, load={"pid": None}, way=way)
+    detail = counted(bpf, "uprobe.multi/%s:work_*" % target, 15, lambda n: run(target, n), 5, load={"pid": None},
+                     way=way)
     assert ("single" in detail) == (way == "single" or kernel_version() < (6, 6))
     counted(bpf, "uretprobe.multi/%s:work_*" % target, 15, lambda n: run(target, n), 5, load={"pid": None}, way=way)
 
@@ -182,7 +184,8 @@ def usdt_object(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("bpf"))
     with open(folder + "/u.bpf.c", "w") as f:
         f.write(BPF_SOURCE)
-    subprocess.check_call([clang, "-target", "bpf", "-D__TARGET_ARCH_x86", "-I/usr/include/%s-linux-gnu" % os.uname()[4], "-g", "-O2",
+    subprocess.check_call([clang, "-target", "bpf", "-D__TARGET_ARCH_x86",
+                           "-I/usr/include/%s-linux-gnu" % os.uname()[4], "-g", "-O2",
                            "-c", folder + "/u.bpf.c", "-o", folder + "/u.bpf.o"])
     return folder + "/u.bpf.o"
 
@@ -204,7 +207,8 @@ def test_usdt(target, usdt_object):
         link = attach(kernel, obj.programs["args"], "%s:tst:args" % target, maps=obj.maps, cookie=0x123456789)
         seen = run(target, 5)
         link.close()
-        assert values(obj) == [10, -3, 1234567890123, -5, 77, 6, -22, 0x123456789, 6]  # two places, five times; -22: xmm0 cannot be had
+        # two places, five times; -22: xmm0 cannot be had
+        assert values(obj) == [10, -3, 1234567890123, -5, 77, 6, -22, 0x123456789, 6]
         assert len(link.notes) == 1 and "xmm0" in link.notes[0]
         assert "2 places, 1 spec" in link.detail  # the same argument text: one spec
         assert seen == "2"  # the semaphore, as the program saw it: raised once by each place
@@ -233,7 +237,8 @@ def test_usdt_of_one_process_and_errors(target, usdt_object):
 
 
 def test_usdt_without_cookies(target, usdt_object, tmp_path):
-    """The way of kernels before 5.15, through the address map; such a kernel is played by oldkernel on top of this one."""
+    """The way of kernels before 5.15, through the address map; such a kernel is played by oldkernel on top of this
+    one."""
     from lbc.bpf.object import BpfObject
     old = OldKernel((5, 10), through=True)
     number = "/sys/bus/event_source/devices/uprobe/type"  # oldkernel's own is a made-up one
@@ -252,7 +257,8 @@ def test_usdt_without_cookies(target, usdt_object, tmp_path):
         link.close()
         assert values(obj)[:6] == [10, -3, 1234567890123, -5, 77, 6]
         with pytest.raises(NotSupported):
-            attach(old, obj.programs["args"], "%s:tst:args" % target, maps=obj.maps)  # position independent: needs a pid
+            # position independent: needs a pid
+            attach(old, obj.programs["args"], "%s:tst:args" % target, maps=obj.maps)
         process = subprocess.Popen([target, "3", "wait"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for _ in range(100):  # Popen comes back before the new program is mapped
             with open("/proc/%d/maps" % process.pid) as f:
@@ -295,7 +301,8 @@ def test_usdt_of_a_program_alone(usdt_object, target, monkeypatch):
     with BpfObject(usdt_object) as obj:
         obj.load()
         program = obj.programs["args"]
-        alone = type("Alone", (object,), {"fd": program.fd, "name": program.name, "spec": program.spec, "kernel": kernel})()
+        alone = type("Alone", (object,), {"fd": program.fd, "name": program.name, "spec": program.spec,
+                                          "kernel": kernel})()
         first = attach(kernel, alone, "%s:tst:args" % target, cookie=1)
         second = attach(kernel, alone, "%s:tst:args" % target, cookie=2)
         first.close()

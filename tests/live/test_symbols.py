@@ -71,7 +71,8 @@ def test_memory_of_kernel_symbols():
 
 
 def test_perf_map_inside_another_pid_and_mount_namespace():
-    """The process is pid 1 inside: its map is /tmp/perf-1.map of its own /tmp, which we cannot see as a path of ours."""
+    """The process is pid 1 inside: its map is /tmp/perf-1.map of its own /tmp, which we cannot see as a path of
+    ours."""
     script = "mount -t tmpfs none /tmp && echo '1000 20 inner' > /tmp/perf-1.map && exec sleep 100"
     try:
         process = subprocess.Popen(["unshare", "-m", "-p", "-f", "sh", "-c", script])

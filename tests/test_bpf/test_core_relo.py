@@ -54,7 +54,8 @@ def relocate(local, insns, relos, targets, order="little"):
 
 
 def pair():
-    """Local struct s {int a; unsigned b; long c;} and a target where b moved into an anonymous union and became 8 bytes."""
+    """Local struct s {int a; unsigned b; long c;} and a target where b moved into an anonymous union and became 8
+    bytes."""
     local, target = base(), base()
     s = local.add_struct("s", 16, [k.Member("a", 2, 0), k.Member("b", 3, 32), k.Member("c", 1, 64)])
     union = target.add_union("", 8, [k.Member("b", 1, 0), k.Member("z", 2, 0)])
@@ -82,10 +83,13 @@ def test_kinds(insn, access, kind, want):
 
 
 @pytest.mark.parametrize("insn,access,kind,say", [
-    (mov(5), "0:1", u.BPF_CORE_FIELD_BYTE_OFFSET, "holds 5"), (mov(0), "0:9", u.BPF_CORE_FIELD_BYTE_OFFSET, "no member 9"),
-    (mov(0), "0:-1", u.BPF_CORE_FIELD_BYTE_OFFSET, "not numbers"), (mov(0), "", u.BPF_CORE_FIELD_BYTE_OFFSET, "not numbers"),
+    (mov(5), "0:1", u.BPF_CORE_FIELD_BYTE_OFFSET, "holds 5"), (mov(0), "0:9", u.BPF_CORE_FIELD_BYTE_OFFSET,
+                                                               "no member 9"),
+    (mov(0), "0:-1", u.BPF_CORE_FIELD_BYTE_OFFSET, "not numbers"),
+    (mov(0), "", u.BPF_CORE_FIELD_BYTE_OFFSET, "not numbers"),
     (mov(0), "1", u.BPF_CORE_TYPE_EXISTS, "must be"), (mov(0), "0", 99, "unknown kind"),
-    (mov(0), "0:0:0", u.BPF_CORE_FIELD_EXISTS, "no members"), (b"\x95" + b"\0" * 7, "0:1", u.BPF_CORE_FIELD_BYTE_OFFSET, "cannot"),
+    (mov(0), "0:0:0", u.BPF_CORE_FIELD_EXISTS, "no members"), (b"\x95" + b"\0" * 7, "0:1", u.BPF_CORE_FIELD_BYTE_OFFSET,
+                                                               "cannot"),
     (b"\xbf" + mov(4)[1:], "0:1", u.BPF_CORE_FIELD_BYTE_OFFSET, "no immediate"),
     (ldx(u.BPF_H, 4), "0:1", u.BPF_CORE_FIELD_BYTE_OFFSET, "resized"),
 ])

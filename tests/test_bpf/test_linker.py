@@ -57,7 +57,8 @@ def test_what_loads_refer_to():
     maps = [MapSpec("m", 1), MapSpec("x.data", 2, kind="data"), MapSpec("x.kconfig", 2, kind="kconfig")]
     externs = [Extern("CONFIG_HZ", "kconfig", 1, offset=8, size=4), Extern("var", "ksym", 3), Extern("any", "ksym", 0),
                Extern("func", "kfunc", 4)]
-    relocs = [Reloc(0, MAP, "m"), Reloc(2, MAP_VALUE, "x.data", 12), Reloc(4, KCONFIG, "CONFIG_HZ"), Reloc(6, KSYM, "var"),
+    relocs = [Reloc(0, MAP, "m"), Reloc(2, MAP_VALUE, "x.data", 12), Reloc(4, KCONFIG, "CONFIG_HZ"),
+              Reloc(6, KSYM, "var"),
               Reloc(8, KSYM, "any"), Reloc(10, KFUNC, "func"), Reloc(11, FUNC_ADDR, ".text", 0)]
     found = link(load(5) * 5 + call(-1) + load() + EXIT, [("cb", EXIT, [])], relocs, maps, externs)
     assert bytes(found.insns) == (load(0, 1) + load(0, 2, 12) + load(0, 2, 8) + load(0, 3) + load(0, 0)

@@ -34,7 +34,8 @@ def clean(kernel, prog):
 
 
 @pytest.mark.parametrize("version, options, expected", [
-    ((4, 9), {}, "tracefs event"), ((4, 14), {}, "tracefs event"), ((4, 17), {}, "perf ioctl"), ((5, 10), {}, "perf ioctl"),
+    ((4, 9), {}, "tracefs event"), ((4, 14), {}, "tracefs event"), ((4, 17), {}, "perf ioctl"),
+    ((5, 10), {}, "perf ioctl"),
     ((5, 15), {}, "perf link"), ((6, 12), {}, "perf link"), ((6, 12), {"way": "perf"}, "perf ioctl"),
     ((6, 12), {"way": "tracefs"}, "tracefs event"), ((6, 12), {"maxactive": 8}, "tracefs event")])
 @pytest.mark.parametrize("section", ["kprobe/vfs_read", "kretprobe/vfs_read"])
@@ -48,7 +49,8 @@ def test_kprobe_ways(version, options, expected, section):
     if "tracefs" in expected:
         (name, line), = kernel.events.items()
         assert name.startswith(residue.tag() + "/") and len(name.split("/")[1]) <= 63
-        kind = ("r8" if options.get("maxactive") else "r") if "kret" in section else ("p8" if options.get("maxactive") else "p")
+        kind = ("r8" if options.get("maxactive") else "r") if "kret" in section else ("p8" if options.get("maxactive")
+                                                                                      else "p")
         assert line.split(":")[0] == (kind if "kret" in section else "p")
         assert line.split(" ")[1] == "vfs_read"
     else:
@@ -140,7 +142,8 @@ def test_old_pmu_refuses_a_dot_tracefs_takes_it():
 
 
 @pytest.mark.parametrize("text, expected", [
-    ("vfs_read", ("vfs_read", 0)), ("vfs_read+0x10", ("vfs_read", 16)), ("mod:func+8", ("mod:func", 8)), (0xffff, (0xffff, 0)),
+    ("vfs_read", ("vfs_read", 0)), ("vfs_read+0x10", ("vfs_read", 16)), ("mod:func+8", ("mod:func", 8)),
+    (0xffff, (0xffff, 0)),
     ("0xffffffff81000000", (0xffffffff81000000, 0))])
 def test_parse_target(text, expected):
     assert kfunc.parse_target(text) == expected
@@ -152,7 +155,8 @@ def test_parse_target_refuses(text):
         kfunc.parse_target(text)
 
 
-@pytest.mark.parametrize("version, function", [((4, 14), b"sys_openat"), ((4, 19), b"__x64_sys_openat"), ((6, 12), b"__x64_sys_openat")])
+@pytest.mark.parametrize("version, function", [((4, 14), b"sys_openat"), ((4, 19), b"__x64_sys_openat"),
+                                               ((6, 12), b"__x64_sys_openat")])
 def test_ksyscall(version, function):
     kernel = OldKernel(version)
     prog = program(kernel, "ksyscall/openat")
@@ -315,13 +319,15 @@ def test_perf_attributes():
 
 def test_what_attaches_by_itself():
     kernel = OldKernel((6, 12))
-    for section, expected in (("kprobe/vfs_read", True), ("kprobe", False), ("xdp", False), ("iter/task", True), ("tc", False)):
+    for section, expected in (("kprobe/vfs_read", True), ("kprobe", False), ("xdp", False), ("iter/task", True),
+                              ("tc", False)):
         prog = program(kernel, section, **({"attach_btf_id": 1} if section.startswith("iter") else {}))
         assert can_attach(prog) is expected, section
         prog.close()
 
 
-@pytest.mark.parametrize("section", ["xdp", "tc", "perf_event", "sk_msg", "socket", "cgroup/dev", "kprobe", "uprobe", "usdt", "raw_tp"])
+@pytest.mark.parametrize("section", ["xdp", "tc", "perf_event", "sk_msg", "socket", "cgroup/dev", "kprobe", "uprobe",
+                                     "usdt", "raw_tp"])
 def test_no_target_is_an_input_error(section):
     kernel = OldKernel((6, 12))
     prog = program(kernel, section)
@@ -332,7 +338,8 @@ def test_no_target_is_an_input_error(section):
 
 # -- what killed processes left --------------------------------------------------------------------------------------
 def dead_tag():
-    child = subprocess.Popen([sys.executable, "-c", "from lbc.bpf.links import residue; print(residue.tag())"], stdout=subprocess.PIPE,
+    child = subprocess.Popen([sys.executable, "-c", "from lbc.bpf.links import residue; print(residue.tag())"],
+                             stdout=subprocess.PIPE,
                              cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     name = child.communicate()[0].decode().strip()
     assert child.returncode == 0

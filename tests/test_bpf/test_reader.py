@@ -47,7 +47,8 @@ def legacy(defs, symbols, load_symbol=1):
 def test_legacy_maps():
     first, second = struct.pack("<5I", 1, 4, 8, 100, 1), struct.pack("<5I", 2, 4, 16, 5, 0)
     spec = reader.read_object(legacy(first + second, [("second", 20), ("first", 0)], 1), "a/my.thing.o")
-    assert [(m.name, m.type, m.key_size, m.value_size, m.max_entries, m.flags, m.section) for m in spec.maps.values()] == [
+    assert [(m.name, m.type, m.key_size, m.value_size, m.max_entries, m.flags, m.section)
+            for m in spec.maps.values()] == [
         ("first", 1, 4, 8, 100, 1, "maps"), ("second", 2, 4, 16, 5, 0, "maps")]
     assert (spec.name, spec.license, spec.version, spec.byteorder) == ("my", b"GPL", 0x60c00, "little")
     reloc, = spec.programs["p"].relocs
@@ -55,7 +56,8 @@ def test_legacy_maps():
 
 
 @pytest.mark.parametrize("defs,symbols,say", [
-    (b"\1\0\0\0" * 6 + b"\0" * 4, [("a", 0)], "beyond struct bpf_map_def"), (b"\0" * 41, [("a", 0), ("b", 20)], "41 bytes for 2"),
+    (b"\1\0\0\0" * 6 + b"\0" * 4, [("a", 0)], "beyond struct bpf_map_def"),
+    (b"\0" * 41, [("a", 0), ("b", 20)], "41 bytes for 2"),
     (b"\0" * 40, [("a", 0), ("b", 36)], "outside"), (b"\1\0\0\0" * 10, [("a", 0), ("a", 20)], "two maps"),
 ])
 def test_legacy_maps_refused(defs, symbols, say):
@@ -84,11 +86,13 @@ def code(section="xdp", size=8, bind=1, value=0, relocs=(), text=b"", insns=EXIT
 
 
 @pytest.mark.parametrize("data,say", [
-    (code(size=16), "leaves its section"), (code(size=4), "whole number"), (code(bind=0), "static"), (code(size=0), "whole number"),
+    (code(size=16), "leaves its section"), (code(size=4), "whole number"), (code(bind=0), "static"),
+    (code(size=0), "whole number"),
     (code(relocs=[(0, 1, 1)]), "opcode 0x95"), (code(relocs=[(4, 1, 1)]), "inside of an instruction"),
     (code(relocs=[(8, 1, 1)]), "damaged"), (code(relocs=[(0, 1, 77)]), "symbol 77"),
     (code(relocs=[(0, 1, 1)], insns=CALL_INSN), "no function of .text"),
-    (code(relocs=[(0, 1, 1)], insns=LOAD[:8]), "opcode 0x18"), (code(relocs=[(0, 1, 1)], insns=LOAD, size=16), "neither map nor data"),
+    (code(relocs=[(0, 1, 1)], insns=LOAD[:8]), "opcode 0x18"), (code(relocs=[(0, 1, 1)], insns=LOAD, size=16),
+                                                                "neither map nor data"),
     (b"\x7fELF", "ELF"), (b"", "ELF"), (writer().bytes(with_symtab=False), "0 symbol tables"),
     (ElfWriter(machine=62).bytes(), "not a BPF object"), (ElfWriter(bits=32, machine=247).bytes(), "not a BPF object"),
 ])
@@ -116,14 +120,17 @@ def test_sections_of_programs():
 
 
 @pytest.mark.parametrize("object_name,section,want", [
-    ("my_object_name", ".rodata", "my_objec.rodata"), ("my_object_name", ".bss", "my_objec.bss"), ("t1", ".data", "t1.data"),
-    ("my_object_name", ".kconfig", "my_obje.kconfig"), ("x", ".rodata.abracadabra", ".rodata.abracad"), ("a-b", ".data", "a_b.data"),
+    ("my_object_name", ".rodata", "my_objec.rodata"), ("my_object_name", ".bss", "my_objec.bss"),
+    ("t1", ".data", "t1.data"),
+    ("my_object_name", ".kconfig", "my_obje.kconfig"), ("x", ".rodata.abracadabra", ".rodata.abracad"),
+    ("a-b", ".data", "a_b.data"),
 ])
 def test_internal_names(object_name, section, want):
     assert mapdefs.internal_name(object_name, section) == want  # the examples in libbpf's internal_map_name
 
 
-@pytest.mark.parametrize("size,want", [(0, 0), (1, 4096), (4096, 4096), (5000, 8192), (3 * 4096, 4 * 4096), (1 << 20, 1 << 20)])
+@pytest.mark.parametrize("size,want", [(0, 0), (1, 4096), (4096, 4096), (5000, 8192), (3 * 4096, 4 * 4096),
+                                       (1 << 20, 1 << 20)])
 def test_ring_sizes(size, want):
     assert mapdefs.ring_size(size, 4096) == want
 

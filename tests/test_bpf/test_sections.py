@@ -22,7 +22,8 @@ def test_match(name, row, target):
     assert (found.name, text) == (row, target)
 
 
-@pytest.mark.parametrize("name", ["xdp/eth0", "kprobes/x", "kprobe.multi.s/x", "", "?", "??kprobe/x", "socket/filter", "tcx", ".text",
+@pytest.mark.parametrize("name", ["xdp/eth0", "kprobes/x", "kprobe.multi.s/x", "", "?", "??kprobe/x", "socket/filter",
+                                  "tcx", ".text",
                                   "cgroup/nothing", "kprobe.", "/"])
 def test_no_match(name):
     assert sections.match(name) == (None, "")

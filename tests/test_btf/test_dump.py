@@ -28,7 +28,8 @@ def test_declarations():
         maker.add_func("pick", returns, 1): "int (*pick(void))(struct task *t, const char *fmt, ...)",
         maker.add_ptr(0): "void *", 0: "void", maker.add_typedef("x_t", integer): "x_t",
         maker.add_enum("e", 4, False, []): "enum e", maker.add_fwd("f", True): "union f",
-        maker.add_ptr(maker.add_volatile(integer)): "volatile int *", maker.add_func("none", maker.add_func_proto(0, [])):
+        maker.add_ptr(maker.add_volatile(integer)): "volatile int *",
+        maker.add_func("none", maker.add_func_proto(0, [])):
         "void none(void)"}
     btf = parse.Btf(maker.bytes())
     for type_id, expected in ids.items():

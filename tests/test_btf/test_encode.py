@@ -103,7 +103,8 @@ def tamed(*missing):
     (("decl_tag",), {22: kinds.Int("tag", 1), 23: kinds.Int("whole", 1)}),
     (("type_tag",), {24: kinds.Const(1)}),
     (("enum64",), {7: kinds.Enum("e", 4, False, [("A", 0xffffffff), ("B", 1)]),
-                   9: kinds.Union("e64", 8, [kinds.Member("D", 25)]), 10: kinds.Union("s64", 8, [kinds.Member("E", 25)]),
+                   9: kinds.Union("e64", 8, [kinds.Member("D", 25)]),
+                   10: kinds.Union("s64", 8, [kinds.Member("E", 25)]),
                    25: kinds.Int("enum64_placeholder", 1)}),
 ])
 def test_sanitize(missing, expected):

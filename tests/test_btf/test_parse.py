@@ -118,7 +118,8 @@ def test_member_at():
     everything, bits = btf.find("everything", (STRUCT,))[0], btf.find("bits", (STRUCT,))[0]
     outer, inner = btf.member_at(everything, "in"), btf.member_at(btf.find("pair", (STRUCT,))[0], "class")
     assert btf.member_at(everything, "in.class").bit_offset == outer.bit_offset + inner.bit_offset
-    assert btf.member_at(everything, "lo").bit_offset == btf.member_at(everything, "v4").bit_offset + 8  # through anonymous
+    # through anonymous
+    assert btf.member_at(everything, "lo").bit_offset == btf.member_at(everything, "v4").bit_offset + 8
     assert (btf.member_at(bits, "d").bit_offset, btf.member_at(bits, "d").bit_size) == (15, 17)
     assert btf.member_at(everything, "nothing") is None and btf.member_at(everything, "a.b") is None
     assert btf.size_of(everything) == len(truth.read("values_l_everything.bin"))
@@ -153,7 +154,8 @@ def circle(kind):
 @pytest.mark.parametrize("data", [
     b"", b"\x9f\xeb\x01", b"\x9f\xeb\x01" + b"\0" * 20, Words().btf(magic=0x1234), Words().btf(version=2),
     Words().btf(header=20), Words().btf(str_len=1 << 31), Words().btf(type_len=8), Words().btf(type_off=3, type_len=4),
-    Words(strings=b"").btf(), Words(strings=b"\0x").btf(), Words(strings=b"x\0").btf(), Words().type("i", 1, 4).btf(type_len=6)])
+    Words(strings=b"").btf(), Words(strings=b"\0x").btf(), Words(strings=b"x\0").btf(),
+    Words().type("i", 1, 4).btf(type_len=6)])
 def test_damaged_header(data):
     with pytest.raises(FormatError):
         parse.Btf(data)
@@ -206,5 +208,6 @@ def test_kernel_btf_paths():
 
 
 def test_uapi_kinds_have_classes():
-    have = set(cls.kind for cls in vars(kinds).values() if isinstance(cls, type) and isinstance(getattr(cls, "kind", None), int))
+    have = set(cls.kind for cls in vars(kinds).values() if isinstance(cls, type)
+               and isinstance(getattr(cls, "kind", None), int))
     assert have >= set(range(1, _u.BTF_KIND_MAX + 1))

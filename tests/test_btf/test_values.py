@@ -34,7 +34,8 @@ def plain(value):
     return [plain(each) for each in value] if isinstance(value, list) else value
 
 
-EVENT = {"pid": 4711, "ts": 0x0102030405060708, "comm": "cat", "uid": 1000, "gid": 100, "flags": 0xfffffffe, "prio": -20,
+EVENT = {"pid": 4711, "ts": 0x0102030405060708, "comm": "cat", "uid": 1000, "gid": 100, "flags": 0xfffffffe,
+         "prio": -20,
          "delta": -3, "cpu": 1}
 TIGHT = {"a": 1, "b": 0xdeadbeef, "c": 0x1122334455667788, "d": -2}
 BITS = {"a": 5, "b": 100, "c": -9, "d": 0x1abcd, "wide": 0x123456789a, "lvl": -5, "e": 2, "f": True, "tail": 200,
@@ -116,7 +117,8 @@ def test_record_behaviour():
     assert (other.pid, other.comm, other.ts, record.pid) == (1, "dog", record.ts, 4711)
     assert record != other and record == values.decoder(btf, type_id)(values.encoder(btf, type_id)(record))
     assert hash(record) == hash(record._replace()) and len({record: 1, other: 2, record._replace(): 3}) == 2
-    assert len(record) == 9 and record[0] == 4711 and record[-1] == 1 and list(record)[2] == "cat" and record[:1] == [4711]
+    assert len(record) == 9 and record[0] == 4711 and record[-1] == 1 and list(record)[2] == "cat" and record[:1] == [
+        4711]
     assert not hasattr(record, "nothing")
     with pytest.raises(AttributeError):
         record.pid = 3
@@ -127,7 +129,8 @@ def test_record_behaviour():
 
 
 @pytest.mark.parametrize("value", [
-    {"pid": 1 << 32}, {"pid": -1}, {"prio": 1 << 31}, {"pid": "x"}, {"pid": 1.5}, {"comm": "x" * 17}, {"nosuch": 1}, (1, 2),
+    {"pid": 1 << 32}, {"pid": -1}, {"prio": 1 << 31}, {"pid": "x"}, {"pid": 1.5}, {"comm": "x" * 17}, {"nosuch": 1},
+    (1, 2),
     b"short", 5, None, {"pid": None}])
 def test_bad_values(value):
     btf = load("l")
@@ -155,7 +158,8 @@ def test_plain_types(order):
     odd, wide = maker.add_int("odd", 3, 1), maker.add_int("__int128", 16, 1)
     old_bits = maker.add_int("old", 4, 0, 5, 3)  # a bit-field as it was before kind_flag
     holder = maker.add_struct("holder", 4, [kinds.Member("bits", old_bits, 0)])
-    section = maker.add_datasec(".data", 16, [(maker.add_var("v", integer, 1), 4, 4), (maker.add_var("w", ulong, 1), 8, 8)])
+    section = maker.add_datasec(".data", 16,
+                                [(maker.add_var("v", integer, 1), 4, 4), (maker.add_var("w", ulong, 1), 8, 8)])
     btf = parse.Btf(maker.bytes())
     for type_id, value, raw in (
             (integer, -2, b"\xfe\xff\xff\xff"), (ulong, 1 << 63, b"\0\0\0\0\0\0\0\x80"), (text, "abc", None),
@@ -165,7 +169,8 @@ def test_plain_types(order):
         assert values.encoder(btf, type_id)(value) == expected
         assert values.decoder(btf, type_id)(b"zz" + expected, 2) == value
     assert values.decoder(btf, enum64)(values.encoder(btf, enum64)("BIG")).name == "BIG"
-    assert values.decoder(btf, holder)(struct.pack(order + "I", 0x155 << 3 if order == "<" else 0x15 << 24)).bits == 0x15
+    assert values.decoder(btf,
+                          holder)(struct.pack(order + "I", 0x155 << 3 if order == "<" else 0x15 << 24)).bits == 0x15
     assert plain(values.decoder(btf, section)(struct.pack(order + "4xiQ", -7, 9))) == {"v": -7, "w": 9}
     for bad in (1 << 40, "x", None, 1.5):
         with pytest.raises(InputError):
@@ -201,7 +206,8 @@ def test_hostile():
     giant = maker.add_struct("giant", 0xffffffff, [])
     forward, function = maker.add_fwd("f"), maker.add_func_proto(0, [])
     btf = parse.Btf(maker.bytes())
-    for type_id in (huge, deep, itself, anonymous, outside, crooked, array_of_itself, blow, giant, forward, function, 0):
+    for type_id in (huge, deep, itself, anonymous, outside, crooked, array_of_itself, blow, giant, forward, function,
+                    0):
         with pytest.raises(FormatError):
             values.decoder(btf, type_id)
 

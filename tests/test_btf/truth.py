@@ -66,7 +66,8 @@ def flat_json(row):
         mask = 0xffffffff if row["kind"] == "ENUM" and not row["signed"] else -1
         row["values"] = [(value["name"], value["val"] & mask) for value in row["values"]]
     if "members" in row:
-        row["members"] = [(m["name"], m["type_id"], m["bits_offset"], m.get("bitfield_size", 0)) for m in row["members"]]
+        row["members"] = [(m["name"], m["type_id"], m["bits_offset"], m.get("bitfield_size", 0))
+                          for m in row["members"]]
     if "params" in row:
         row["params"] = [(p["name"], p["type_id"]) for p in row["params"]]
     if "vars" in row:

@@ -52,7 +52,8 @@ def readelf_sections(path):
     """[(name, type text, addr, offset, size, entsize, flags text, link, info, align)] of readelf -SW."""
     rows = []
     for line in tool("readelf", "-SW", path).splitlines():
-        match = re.match(r"\s+\[\s*(\d+)\] (\S*)\s+(\S+)\s+([0-9a-f]{8,16}) ([0-9a-f]+) ([0-9a-f]+) ([0-9a-f]+)\s(.{3})\s+(\d+)\s+(\d+)\s+(\d+)",
+        match = re.match(
+            r"\s+\[\s*(\d+)\] (\S*)\s+(\S+)\s+([0-9a-f]{8,16}) ([0-9a-f]+) ([0-9a-f]+) ([0-9a-f]+)\s(.{3})\s+(\d+)\s+(\d+)\s+(\d+)",
                          line)
         if match:
             g = match.groups()

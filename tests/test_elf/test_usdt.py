@@ -29,7 +29,9 @@ def program(request, tmpdir):
 
 def test_probes_as_readelf(program):
     text = tool("readelf", "-n", program)
-    expected = re.findall(r"Provider: (\S+)\s+Name: (\S+)\s+Location: 0x(\w+), Base: 0x(\w+), Semaphore: 0x(\w+)\s+Arguments: ?(.*)", text)
+    expected = re.findall(
+        r"Provider: (\S+)\s+Name: (\S+)\s+Location: 0x(\w+), Base: 0x(\w+), Semaphore: 0x(\w+)\s+Arguments: ?(.*)",
+        text)
     expected = [e for e in expected if e[0] == "app"]
     with open_elf(program) as elf:
         ours = [p for p in read_usdt(elf) if p.provider == "app"]

@@ -1,4 +1,5 @@
-"""What every attachment is: a Link that is closed once, and how a refusal of the kernel is told apart from a missing feature."""
+"""What every attachment is: a Link that is closed once, and how a refusal of the kernel is told apart from a missing
+feature."""
 from __future__ import absolute_import
 
 import errno
@@ -30,7 +31,8 @@ class Link(object):
         self.closed = False
 
     def close(self):
-        """Detach and release everything.  Idempotent; errors of undoing do not stop the rest, the first one is raised."""
+        """Detach and release everything.  Idempotent; errors of undoing do not stop the rest, the first one is
+        raised."""
         if self.closed:
             return
         self.closed = True
@@ -66,12 +68,15 @@ class Link(object):
     def pin(self, path):
         """Keep the attachment alive in the BPF file system at ``path`` after close.  KernelError, NotSupported."""
         self._need_link("pin")
-        _run(self.kernel, _u.BPF_OBJ_PIN, {"pathname": path.encode() + b"\0", "bpf_fd": self.fd}, "pin the link at %s" % path)
+        _run(self.kernel, _u.BPF_OBJ_PIN, {"pathname": path.encode() + b"\0", "bpf_fd": self.fd},
+             "pin the link at %s" % path)
 
     def update(self, program, flags=0, old=None):
-        """Replace the program atomically (5.7; cgroup, xdp, netns, tcx, iter ... links).  ``old``: only if this is the one in place."""
+        """Replace the program atomically (5.7; cgroup, xdp, netns, tcx, iter ... links).  ``old``: only if this is the
+        one in place."""
         self._need_link("update")
-        fields = {"link_update.link_fd": self.fd, "link_update.new_prog_fd": program_fd(program), "link_update.flags": flags}
+        fields = {"link_update.link_fd": self.fd, "link_update.new_prog_fd": program_fd(program),
+                  "link_update.flags": flags}
         if old is not None:
             fields["link_update.old_prog_fd"] = program_fd(old)
             fields["link_update.flags"] = flags | _u.BPF_F_REPLACE
@@ -144,9 +149,11 @@ def is_root():
 
 
 def refused(kernel, error, doing, hint=None):
-    """KernelError ``error`` as one that says what was being done; EPERM and EACCES become PrivilegeError with the likely reason."""
+    """KernelError ``error`` as one that says what was being done; EPERM and EACCES become PrivilegeError with the
+    likely reason."""
     if error.errno in (errno.EPERM, errno.EACCES):
-        return PrivilegeError("%s: %s" % (doing, errno_text(error.errno)), "root, or CAP_BPF with CAP_PERFMON or CAP_NET_ADMIN",
+        return PrivilegeError("%s: %s" % (doing, errno_text(error.errno)),
+                              "root, or CAP_BPF with CAP_PERFMON or CAP_NET_ADMIN",
                               error.call, error.errno, error, hint or _why_not_allowed(kernel))
     return KernelError("%s: %s" % (doing, errno_text(error.errno)), error.call, error.errno, error, hint)
 
@@ -181,7 +188,8 @@ def link_create(kernel, fields, alive=()):
 
 
 def bpf_link(kernel, program, fields, doing, feature, min_version, lacking=LACKING, detail=None):
-    """Link by BPF_LINK_CREATE.  NotSupported(feature) for an errno in ``lacking``, else what ``refused`` makes of it."""
+    """Link by BPF_LINK_CREATE.  NotSupported(feature) for an errno in ``lacking``, else what ``refused`` makes of
+    it."""
     fields = dict(fields)
     if "map_fd" not in fields:
         fields.setdefault("prog_fd", program_fd(program))

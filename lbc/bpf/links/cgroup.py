@@ -1,7 +1,7 @@
 """Programs on a cgroup (v2): every attach type, by link (5.7) or by BPF_PROG_ATTACH (4.10).
 
-Facts: kernel/bpf/cgroup.c; Documentation/bpf/prog_cgroup_sockopt.rst.  BPF_PROG_ATTACH outlives the process: it is noted in
-the journal (residue) and undone at exit.
+Facts: kernel/bpf/cgroup.c; Documentation/bpf/prog_cgroup_sockopt.rst.  BPF_PROG_ATTACH outlives the process: it is
+noted in the journal (residue) and undone at exit.
 """
 from __future__ import absolute_import
 
@@ -31,18 +31,22 @@ def open_folder(path):
 
 
 def attach_cgroup(kernel, program, target=None, attach_type=None, flags=None, way=None):
-    """Link of a program on a cgroup (folder path or fd).  ``attach_type``: where the section does not say it (cgroup/skb, cgroup/dev);
-    ``flags``: "multi", "override", "none" (or the number) imply BPF_PROG_ATTACH; by default a link, which shares the place with others.
+    """Link of a program on a cgroup (folder path or fd).  ``attach_type``: where the section does not say it
+    (cgroup/skb, cgroup/dev); ``flags``: "multi", "override", "none" (or the number) imply BPF_PROG_ATTACH; by default a
+    link, which shares the place with others.
     ``way``: "link", "attach"."""
     if target is None:
         raise InputError("program `%s`: which cgroup? give its folder" % program.name)
     kind = program.spec.attach_type if attach_type is None else attach_type
     if attach_type is None and program.spec.section.lstrip("?") == "cgroup/skb":
-        raise InputError("program `%s`: attach_type: BPF_CGROUP_INET_INGRESS or _EGRESS? (section cgroup/skb does not say)" % program.name)
+        raise InputError(
+            "program `%s`: attach_type: BPF_CGROUP_INET_INGRESS or _EGRESS? (section cgroup/skb does not say)"
+            % program.name)
     if flags in _FLAGS:
         flags = _FLAGS[flags]
     fd = target if isinstance(target, int) else open_folder(target)
-    ways = {None: [_by_link, _by_attach] if flags is None else [_by_attach], "link": [_by_link], "attach": [_by_attach]}[way]
+    ways = {None: [_by_link, _by_attach] if flags is None else [_by_attach], "link": [_by_link],
+            "attach": [_by_attach]}[way]
     if program.spec.type == _u.BPF_PROG_TYPE_LSM:
         ways = [_by_link]
     keep = False
@@ -75,7 +79,8 @@ def _by_link(kernel, program, target, fd, kind, flags):
 
 def _explain(kernel, program, target, error):
     if error.errno == errno.EBADF:
-        return KernelError("%s: it is not a cgroup of version 2" % _doing(program, target), error.call, error.errno, error,
+        return KernelError("%s: it is not a cgroup of version 2" % _doing(program, target), error.call, error.errno,
+                           error,
                            "cgroup2 is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified (mount -t cgroup2)")
     if error.errno == errno.EPERM and not isinstance(error.__cause__, OSError):
         error.hint = "another program is there, or above, without the flag that lets it be shared (multi, override)"
@@ -84,12 +89,14 @@ def _explain(kernel, program, target, error):
 
 def _by_attach(kernel, program, target, fd, kind, flags):
     tries = [flags] if flags is not None else [_u.BPF_F_ALLOW_MULTI, _u.BPF_F_ALLOW_OVERRIDE, 0]  # 4.15, 4.11, 4.10
-    line = "cgroup %d %d %s" % (kind, program_id(kernel, program), os.path.abspath(target) if not isinstance(target, int) else "-")
+    line = "cgroup %d %d %s" % (kind, program_id(kernel, program), os.path.abspath(target)
+                                if not isinstance(target, int) else "-")
     residue.note(line)
     last = None
     for bits in tries:
         try:
-            link = prog_attach(kernel, program, fd, kind, bits, _doing(program, target), "cgroup %s, BPF_PROG_ATTACH%s" % (
+            link = prog_attach(kernel, program, fd, kind, bits, _doing(program, target),
+                               "cgroup %s, BPF_PROG_ATTACH%s" % (
                 target, {_u.BPF_F_ALLOW_MULTI: " (multi)", _u.BPF_F_ALLOW_OVERRIDE: " (override)"}.get(bits, "")),
                 "programs on this kind of cgroup hook", None)
             break
@@ -110,7 +117,8 @@ def query(kernel, fd, kind):
     """Ids of the programs attached to a cgroup or name space fd for one attach type (BPF_PROG_QUERY, 4.15)."""
     from ..syscalls import Attr
     ids = bytearray(4 * 64)
-    attr = Attr(_u.BPF_PROG_QUERY, {"query.target_fd": fd, "query.attach_type": kind, "query.prog_ids": ids, "query.prog_cnt": 64})
+    attr = Attr(_u.BPF_PROG_QUERY, {"query.target_fd": fd, "query.attach_type": kind, "query.prog_ids": ids,
+                                    "query.prog_cnt": 64})
     kernel.run(attr)
     return struct.unpack_from("=%dI" % min(64, attr.get("query.prog_cnt")), ids)
 

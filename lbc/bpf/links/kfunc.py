@@ -46,7 +46,8 @@ def _lines(kernel, symbol):
     """[(address, type, name, module)] of the code symbols called ``symbol`` ("module:name" too)."""
     import re
     module, colon, name = symbol.rpartition(":")
-    rows = re.findall(br"^([0-9a-fA-F]+) ([tTwW]) " + re.escape(to_bytes(name)) + br"(?:\t\[([^\]]+)\])?$", _kallsyms(kernel), re.M)
+    rows = re.findall(br"^([0-9a-fA-F]+) ([tTwW]) " + re.escape(to_bytes(name)) + br"(?:\t\[([^\]]+)\])?$",
+                      _kallsyms(kernel), re.M)
     return [(int(address, 16), to_text(kind), name, to_text(mod)) for address, kind, mod in rows
             if not colon or to_text(mod) == module]
 
@@ -60,7 +61,8 @@ def count(kernel, symbol):
 def names(kernel, prefix):
     """[names] of code symbols that begin with ``prefix``."""
     import re
-    found = re.findall(br"^[0-9a-fA-F]+ [tTwW] (" + re.escape(to_bytes(prefix)) + br"[^\t\n]*)", _kallsyms(kernel), re.M)
+    found = re.findall(br"^[0-9a-fA-F]+ [tTwW] (" + re.escape(to_bytes(prefix)) + br"[^\t\n]*)", _kallsyms(kernel),
+                       re.M)
     return sorted(set(to_text(name) for name in found))
 
 
@@ -96,15 +98,19 @@ def explain(kernel, error, symbol, offset, kind):
         return NotFoundError("kernel function", symbol, "this kernel", similar,
                              hint or "it may be inlined, or in a module that is not loaded")
     if len(rows) > 1 and error.errno in (errno.EADDRNOTAVAIL, errno.EINVAL):
-        return KernelError("%s: the kernel has %d functions of that name" % (doing, len(rows)), error.call, error.errno, error,
+        return KernelError("%s: the kernel has %d functions of that name" % (doing, len(rows)), error.call, error.errno,
+                           error,
                            "give the address: one of %s" % ", ".join("0x%x" % row[0] for row in rows[:6]))
     if error.errno in (errno.EINVAL, errno.ENOENT) and rows:
         if not _traceable(kernel, symbol.rpartition(":")[2]) or _blacklisted(kernel, symbol):
-            return KernelError("%s: the function cannot be probed: it is notrace, blacklisted or in a section without tracing"
-                               % doing, error.call, error.errno, error, "/sys/kernel/debug/kprobes/blacklist lists such functions; "
+            return KernelError(
+                "%s: the function cannot be probed: it is notrace, blacklisted or in a section without tracing"
+                               % doing, error.call, error.errno, error,
+                "/sys/kernel/debug/kprobes/blacklist lists such functions; "
                                "probe a caller instead")
     if error.errno == errno.EINVAL and rows and rows[0][3] == "" and symbol.startswith("__"):
-        return refused(kernel, error, doing, "functions of the entry code, of kprobes itself and of init cannot be probed")
+        return refused(kernel, error, doing,
+                       "functions of the entry code, of kprobes itself and of init cannot be probed")
     return refused(kernel, error, doing, error.hint)
 
 
@@ -135,7 +141,8 @@ def glob_bytes(pattern):
 
 
 def expand(kernel, pattern):
-    """[(name, address or 0)] of the traceable functions that match ("vfs_*", "module:func*"), by available_filter_functions."""
+    """[(name, address or 0)] of the traceable functions that match ("vfs_*", "module:func*"), by
+    available_filter_functions."""
     import re
     root = find_tracefs(kernel)
     module, colon, name = pattern.rpartition(":")
@@ -156,7 +163,8 @@ def expand(kernel, pattern):
             able = None
     else:
         able = None
-    kall = re.findall(br"^([0-9a-fA-F]+) [tTwW] (" + glob + br")" + (tail.replace(b" ", b"\t") if colon else br"(?:\t\[[^\]]+\])?$"),
+    kall = re.findall(br"^([0-9a-fA-F]+) [tTwW] (" + glob + br")"
+                      + (tail.replace(b" ", b"\t") if colon else br"(?:\t\[[^\]]+\])?$"),
                       _kallsyms(kernel), re.M)
     seen = {}
     for address, func in kall:

@@ -1,6 +1,7 @@
 """Many functions by one link: kprobe.multi (5.18), kprobe.session (6.10), uprobe.multi (6.6), uprobe.session (6.13).
 
-Where the kernel has no such link the same program is attached to each function by itself, as long as they are not too many.
+Where the kernel has no such link the same program is attached to each function by itself, as long as they are not too
+many.
 Facts: kernel/trace/bpf_trace.c bpf_kprobe_multi_link_attach, bpf_uprobe_multi_link_attach.
 """
 from __future__ import absolute_import
@@ -16,22 +17,26 @@ from .base import LACKING, Link, LinkGroup, first_supported, link_create, progra
 
 __all__ = ["kprobe_multi", "uprobe_multi", "uprobe_multi_link", "MOST_SINGLE"]
 
-MOST_SINGLE = 1000   # single probes in place of one multi link: each costs an fd or two and, in the kernel, milliseconds
+# single probes in place of one multi link: each costs an fd or two and, in the kernel, milliseconds
+MOST_SINGLE = 1000
 
 
 def _u64s(values):
     return bytearray(struct.pack("=%dQ" % len(values), *values))
 
 
-def kprobe_multi(kernel, program, pattern=None, functions=None, addresses=None, cookies=None, is_return=False, session=False, way=None):
-    """Link on all kernel functions that match ``pattern`` ("vfs_*", "?", "module:x*"), or ``functions``, or ``addresses``.
+def kprobe_multi(kernel, program, pattern=None, functions=None, addresses=None, cookies=None, is_return=False,
+                 session=False, way=None):
+    """Link on all kernel functions that match ``pattern`` ("vfs_*", "?", "module:x*"), or ``functions``, or
+    ``addresses``.
 
     ``cookies``: one for each of ``functions`` or ``addresses``.  ``way``: "multi" or "single".
     """
     rows = _rows(kernel, program, pattern, functions, addresses)
     if cookies is not None and len(cookies) != len(rows):
         raise InputError("program `%s`: %d cookies for %d functions" % (program.name, len(cookies), len(rows)))
-    ways = {None: [_kprobe_link] if session else [_kprobe_link, _kprobe_single], "multi": [_kprobe_link], "single": [_kprobe_single]}[way]
+    ways = {None: [_kprobe_link] if session else [_kprobe_link, _kprobe_single], "multi": [_kprobe_link],
+            "single": [_kprobe_single]}[way]
     return first_supported(ways, kernel, program, rows, cookies, is_return, session, pattern)
 
 
@@ -61,7 +66,8 @@ def _kprobe_link(kernel, program, rows, cookies, is_return, session, pattern):
         fields["kprobe_multi.syms"] = _strings([name for name, _ in rows], alive)
     if cookies is not None:
         fields["kprobe_multi.cookies"] = _u64s(cookies)
-    what = "%s%s on %d function%s" % ("kretprobe" if is_return else "kprobe", ".session" if session else ".multi", len(rows),
+    what = "%s%s on %d function%s" % ("kretprobe" if is_return else "kprobe", ".session" if session else ".multi",
+                                      len(rows),
                                       "s" * (len(rows) != 1))
     try:
         fd = link_create(kernel, fields)
@@ -69,7 +75,8 @@ def _kprobe_link(kernel, program, rows, cookies, is_return, session, pattern):
         if error.errno in (errno.ESRCH, errno.ENOENT) or error.errno == errno.EINVAL and _has_multi(kernel, session):
             raise _explain(kernel, error, rows, what)
         if error.errno in LACKING:
-            raise NotSupported("kprobe.session links" if session else "kprobe.multi links", "6.10" if session else "5.18",
+            raise NotSupported("kprobe.session links" if session else "kprobe.multi links",
+                               "6.10" if session else "5.18",
                                error.errno, error.call, error)
         raise refused(kernel, error, "attach `%s` by %s" % (program.name, what))
     return Link(kernel, fd, what + ", link", True, program=program)
@@ -109,7 +116,8 @@ def _kprobe_single(kernel, program, rows, cookies, is_return, session, pattern):
         raise NotSupported("kprobe.multi links, and `%s` means %d functions (at most %d are probed one by one)"
                            % (pattern, len(rows), MOST_SINGLE), "5.18")
     return _many(kernel, program, rows, cookies, "kretprobe" if is_return else "kprobe",
-                 lambda name, address, cookie: kprobe(kernel, program, name if not name.startswith("0x") else address, is_return,
+                 lambda name, address, cookie: kprobe(kernel, program, name if not name.startswith("0x") else address,
+                                                      is_return,
                                                       cookie=cookie), len(rows) > 1)
 
 
@@ -132,13 +140,15 @@ def _many(kernel, program, rows, cookies, kind, one, skip):
         raise
     if not links:
         raise last
-    return LinkGroup(kernel, links, "%d single %ss%s" % (len(links), kind, ", %d left out" % left_out if left_out else ""), program)
+    return LinkGroup(kernel, links, "%d single %ss%s" % (len(links), kind, ", %d left out" % left_out if left_out
+                                                         else ""), program)
 
 
 # -- user space ------------------------------------------------------------------------------------------------------
 def uprobe_multi_link(kernel, program, path, offsets, ref_ctr_offsets, cookies, pid, is_return, session, what):
     """Link by BPF_LINK_CREATE.  NotSupported before 6.6 (session 6.13)."""
-    fields = {"prog_fd": program_fd(program), "attach_type": _u.BPF_TRACE_UPROBE_SESSION if session else _u.BPF_TRACE_UPROBE_MULTI,
+    fields = {"prog_fd": program_fd(program), "attach_type": _u.BPF_TRACE_UPROBE_SESSION if session
+              else _u.BPF_TRACE_UPROBE_MULTI,
               "uprobe_multi.path": bytearray(to_bytes(path) + b"\0"), "uprobe_multi.offsets": _u64s(offsets),
               "uprobe_multi.cnt": len(offsets), "uprobe_multi.flags": _u.BPF_F_UPROBE_MULTI_RETURN if is_return else 0,
               "uprobe_multi.pid": pid if pid > 0 else 0}
@@ -157,7 +167,8 @@ def uprobe_multi_link(kernel, program, path, offsets, ref_ctr_offsets, cookies, 
         if error.errno == errno.ENOENT:
             raise NotFoundError("file", path)
         raise refused(kernel, error, "attach `%s` to %s" % (program.name, what))
-    return Link(kernel, fd, "%s, %d place%s, link" % (what, len(offsets), "s" * (len(offsets) != 1)), True, program=program)
+    return Link(kernel, fd, "%s, %d place%s, link" % (what, len(offsets), "s" * (len(offsets) != 1)), True,
+                program=program)
 
 
 def _matching(path, pattern):
@@ -176,9 +187,11 @@ def _matching(path, pattern):
     return sorted((name, offset) for offset, name in places.items())
 
 
-def uprobe_multi(kernel, program, target=None, path=None, pattern=None, functions=None, offsets=None, cookies=None, ref_ctr_offsets=None,
+def uprobe_multi(kernel, program, target=None, path=None, pattern=None, functions=None, offsets=None, cookies=None,
+                 ref_ctr_offsets=None,
                  pid=-1, is_return=False, session=False, way=None):
-    """Link on all functions of a binary that match "BINARY:pattern", or ``functions``, or ``offsets`` (bytes in the file)."""
+    """Link on all functions of a binary that match "BINARY:pattern", or ``functions``, or ``offsets`` (bytes in the
+    file)."""
     if pid == 0:
         import os
         pid = os.getpid()
@@ -199,10 +212,12 @@ def uprobe_multi(kernel, program, target=None, path=None, pattern=None, function
         rows = _matching(where, pattern or "*")
     if cookies is not None and len(cookies) != len(rows):
         raise InputError("program `%s`: %d cookies for %d functions" % (program.name, len(cookies), len(rows)))
-    what = "%s.%s %s:%s" % ("uretprobe" if is_return else "uprobe", "session" if session else "multi", where, pattern or len(rows))
+    what = "%s.%s %s:%s" % ("uretprobe" if is_return else "uprobe", "session" if session else "multi", where,
+                            pattern or len(rows))
 
     def by_link():
-        return uprobe_multi_link(kernel, program, where, [offset for _, offset in rows], ref_ctr_offsets, cookies, pid, is_return,
+        return uprobe_multi_link(kernel, program, where, [offset for _, offset in rows], ref_ctr_offsets, cookies, pid,
+                                 is_return,
                                  session, what)
 
     def one_by_one():
@@ -216,4 +231,5 @@ def uprobe_multi(kernel, program, target=None, path=None, pattern=None, function
                      lambda name, offset, cookie: uprobe(kernel, program, where, offset, is_return, pid, cookie,
                                                          refs[index[(name, offset)]]), len(rows) > 1)
 
-    return first_supported({None: [by_link] if session else [by_link, one_by_one], "multi": [by_link], "single": [one_by_one]}[way])
+    return first_supported({None: [by_link] if session else [by_link, one_by_one], "multi": [by_link],
+                            "single": [one_by_one]}[way])

@@ -36,7 +36,8 @@ def program_id(kernel, program):
 # -- xdp -------------------------------------------------------------------------------------------------------------
 def attach_xdp(kernel, program, target=None, mode=None, replace=False, way=None):
     """Link of an XDP program on an interface (name or index).  ``mode``: "skb" "drv" "hw" or None, the kernel's choice;
-    ``replace``: take the place of a program that was set through netlink.  Link 5.9, else netlink 4.8.  ``way``: "link" "netlink"."""
+    ``replace``: take the place of a program that was set through netlink.  Link 5.9, else netlink 4.8.  ``way``: "link"
+    "netlink"."""
     if mode not in netlink.XDP_MODES:
         raise InputError("xdp mode `%s`: one of skb, drv, hw" % mode)
     index = netlink.interface(kernel, _need(program, target, "interface"))
@@ -47,7 +48,8 @@ def attach_xdp(kernel, program, target=None, mode=None, replace=False, way=None)
 
 def _xdp_link(kernel, program, target, index, flags, replace):
     try:
-        fd = link_create(kernel, {"prog_fd": program_fd(program), "target_ifindex": index, "attach_type": _u.BPF_XDP, "flags": flags})
+        fd = link_create(kernel, {"prog_fd": program_fd(program), "target_ifindex": index, "attach_type": _u.BPF_XDP,
+                                  "flags": flags})
     except KernelError as error:
         if error.errno in LACKING:  # also where the driver refuses: netlink then says why
             raise NotSupported("BPF links of XDP", "5.9", error.errno, error.call, error)
@@ -92,7 +94,8 @@ _SIDES = {"ingress": (_u.BPF_TCX_INGRESS, netlink.INGRESS), "egress": (_u.BPF_TC
 
 
 def attach_tc(kernel, program, target=None, direction=None, handle=0, priority=0, way=None, flags=0, relative_fd=None):
-    """Link of a classifier on an interface (name or index), ``direction`` "ingress" or "egress" (default: by the section).
+    """Link of a classifier on an interface (name or index), ``direction`` "ingress" or "egress" (default: by the
+    section).
 
     tcx link 6.6 (``flags`` BPF_F_BEFORE/AFTER with ``relative_fd``), else a direct-action filter on clsact (4.5) with
     ``handle`` and ``priority`` (0: the kernel chooses); clsact goes again when we made it and nobody else is on it.
@@ -147,7 +150,8 @@ def _clsact(kernel, program, target, index, direction, handle, priority, flags, 
         residue.erase(line)
         residue.erase(qdisc_line)
         if error.errno == errno.ENOENT and not made:
-            raise NotSupported("clsact (CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF)", "4.5", error.errno, error.call, error)
+            raise NotSupported("clsact (CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF)", "4.5", error.errno, error.call,
+                               error)
         hint = "that handle and priority are taken" if error.errno == errno.EEXIST else error.hint
         raise refused(kernel, error, doing, hint)
 
@@ -169,7 +173,8 @@ def _clsact(kernel, program, target, index, direction, handle, priority, flags, 
         finally:
             residue.erase(qdisc_line)
 
-    link = LastingLink(kernel, None, "clsact %s on %s, handle 0x%x, priority %d" % (direction, target, handle, priority),
+    link = LastingLink(kernel, None, "clsact %s on %s, handle 0x%x, priority %d"
+                       % (direction, target, handle, priority),
                        undo=([undo_qdisc] if made else []) + [undo], program=program)
     link.handle, link.priority = handle, priority
     residue.keep(link)
@@ -181,8 +186,8 @@ _SO_ATTACH_BPF, _SO_DETACH_BPF, _SO_ATTACH_REUSEPORT, _SO_DETACH_REUSEPORT = 50,
 
 
 def attach_socket(kernel, program, target=None, reuseport=False):
-    """Link of a socket filter on a socket object (SO_ATTACH_BPF, 3.19), or with ``reuseport`` (implied by sk_reuseport programs) on
-    its group (4.5).  The socket must stay open; the filter also dies with it."""
+    """Link of a socket filter on a socket object (SO_ATTACH_BPF, 3.19), or with ``reuseport`` (implied by sk_reuseport
+    programs) on its group (4.5).  The socket must stay open; the filter also dies with it."""
     sock = _need(program, target, "socket (the object)")
     if not hasattr(sock, "setsockopt"):
         raise InputError("program `%s`: a socket object is needed, not %r" % (program.name, sock))
@@ -204,7 +209,8 @@ def attach_socket(kernel, program, target=None, reuseport=False):
 
 
 def attach_sockmap(kernel, program, target=None, attach_type=None, way=None):
-    """Link of a sk_skb or sk_msg program on a Map of sockets (or its fd): link 6.10, else BPF_PROG_ATTACH (4.14; sk_msg 4.17)."""
+    """Link of a sk_skb or sk_msg program on a Map of sockets (or its fd): link 6.10, else BPF_PROG_ATTACH (4.14; sk_msg
+    4.17)."""
     map_fd = program_fd(_need(program, target, "map of sockets"))
     kind = attach_type if attach_type is not None else program.spec.attach_type
     if not kind:
@@ -213,11 +219,13 @@ def attach_sockmap(kernel, program, target=None, attach_type=None, way=None):
     doing = "attach `%s` to the map of sockets" % program.name
 
     def by_link():
-        return bpf_link(kernel, program, {"target_fd": map_fd, "attach_type": kind}, doing, "BPF links of socket maps", "6.10",
+        return bpf_link(kernel, program, {"target_fd": map_fd, "attach_type": kind}, doing, "BPF links of socket maps",
+                        "6.10",
                         detail="socket map, link")
 
     def by_command():
-        return prog_attach(kernel, program, map_fd, kind, 0, doing, "socket map, BPF_PROG_ATTACH", "socket map programs", "4.14")
+        return prog_attach(kernel, program, map_fd, kind, 0, doing, "socket map, BPF_PROG_ATTACH",
+                           "socket map programs", "4.14")
 
     return first_supported({None: [by_link, by_command], "link": [by_link], "attach": [by_command]}[way])
 

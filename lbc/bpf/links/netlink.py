@@ -13,7 +13,8 @@ from ...errors import KernelError, NotFoundError, errno_text
 from ...uapi import bpf as _u
 from . import residue
 
-__all__ = ["request", "interface", "interfaces", "set_xdp", "xdp_ids", "add_clsact", "delete_clsact", "add_filter", "delete_filter",
+__all__ = ["request", "interface", "interfaces", "set_xdp", "xdp_ids", "add_clsact", "delete_clsact", "add_filter",
+           "delete_filter",
            "filters", "INGRESS", "EGRESS"]
 
 _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_ECHO, _NLM_F_EXCL, _NLM_F_CREATE, _NLM_F_DUMP = 1, 4, 8, 0x200, 0x400, 0x300
@@ -50,7 +51,8 @@ def attributes(data, offset):
 
 
 def request(kernel, kind, flags, body):
-    """[(type, payload)] of the answers.  KernelError with the kernel's own words where it gives them (extended ack, 4.12)."""
+    """[(type, payload)] of the answers.  KernelError with the kernel's own words where it gives them (extended ack,
+    4.12)."""
     message = struct.pack("=IHHII", 16 + len(body), kind, flags | _NLM_F_REQUEST, 1, 0) + body
     answer, at, found = kernel.netlink(message), 0, []
     while at + 16 <= len(answer):
@@ -62,10 +64,12 @@ def request(kernel, kind, flags, body):
             number = -struct.unpack_from("=i", payload)[0]
             if number:
                 says = ""
-                if bits & 0x200:  # NLM_F_ACK_TLVS: error, header of the request (its body too unless NLM_F_CAPPED), attributes
+                # NLM_F_ACK_TLVS: error, header of the request (its body too unless NLM_F_CAPPED), attributes
+                if bits & 0x200:
                     start = 20 if bits & 0x100 else 4 + struct.unpack_from("=I", payload, 4)[0]
                     says = to_text(attributes(payload, start).get(1, b"").rstrip(b"\0"))
-                raise KernelError("netlink: %s%s" % (errno_text(number), " (%s)" % says if says else ""), "netlink", number,
+                raise KernelError("netlink: %s%s" % (errno_text(number), " (%s)" % says if says else ""), "netlink",
+                                  number,
                                   hint="the kernel says: %s" % says if says else None)
         elif what == 3:
             break
@@ -83,7 +87,8 @@ def interfaces(kernel):
     """{name: index} of all interfaces of this network name space."""
     rows = {}
     for _, payload in request(kernel, _RTM_GETLINK, _NLM_F_DUMP, _ifinfo()):
-        rows[to_text(attributes(payload, 16).get(_IFLA_IFNAME, b"").rstrip(b"\0"))] = struct.unpack_from("=i", payload, 4)[0]
+        rows[to_text(attributes(payload, 16).get(_IFLA_IFNAME, b"").rstrip(b"\0"))] = struct.unpack_from("=i", payload,
+                                                                                                         4)[0]
     return rows
 
 
@@ -98,7 +103,8 @@ def interface(kernel, which):
 
 
 def set_xdp(kernel, index, fd, flags=0, expected_fd=None):
-    """Set (or with fd -1 remove) the XDP program of an interface (4.8); ``expected_fd``: only in place of that one (5.7)."""
+    """Set (or with fd -1 remove) the XDP program of an interface (4.8); ``expected_fd``: only in place of that one
+    (5.7)."""
     nested = _attribute(_IFLA_XDP_FD, struct.pack("=i", fd))
     if expected_fd is not None:
         flags |= XDP_REPLACE
@@ -112,7 +118,8 @@ def xdp_ids(kernel, index):
     """Set of the ids of the XDP programs on an interface."""
     for _, payload in request(kernel, _RTM_GETLINK, _NLM_F_ACK, _ifinfo(index)):
         nested = attributes(attributes(payload, 16).get(_IFLA_XDP, b""), 0)
-        return set(struct.unpack_from("=I", nested[kind])[0] for kind in (4, 5, 6, 7) if len(nested.get(kind, b"")) == 4)
+        return set(struct.unpack_from("=I", nested[kind])[0] for kind in (4, 5, 6, 7) if len(nested.get(kind, b""))
+                   == 4)
     return set()
 
 
@@ -140,7 +147,8 @@ def delete_clsact(kernel, index):
 
 
 def add_filter(kernel, index, parent, fd, name, handle=0, priority=0):
-    """(handle, priority) of a new direct-action BPF filter; 0: the kernel chooses.  KernelError EEXIST where it is taken."""
+    """(handle, priority) of a new direct-action BPF filter; 0: the kernel chooses.  KernelError EEXIST where it is
+    taken."""
     options = (_attribute(_TCA_BPF_FD, struct.pack("=I", fd)) + _attribute(_TCA_BPF_NAME, to_bytes(name) + b"\0")
                + _attribute(_TCA_BPF_FLAGS, struct.pack("=I", 1)))  # TCA_BPF_FLAG_ACT_DIRECT
     body = (_tcmsg(index, handle, parent, priority << 16 | _ALL_PROTOCOLS) + _attribute(_TCA_KIND, b"bpf\0")
@@ -168,7 +176,8 @@ def filters(kernel, index, parent):
             if handle:  # a row without one stands for the whole priority
                 number = options.get(_TCA_BPF_ID, b"\0\0\0\0")
                 rows.append((handle, info >> 16, to_text(top.get(_TCA_KIND, b"").rstrip(b"\0")),
-                             to_text(options.get(_TCA_BPF_NAME, b"").rstrip(b"\0")), struct.unpack_from("=I", number)[0]))
+                             to_text(options.get(_TCA_BPF_NAME, b"").rstrip(b"\0")),
+                             struct.unpack_from("=I", number)[0]))
     return rows
 
 

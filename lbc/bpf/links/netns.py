@@ -25,8 +25,9 @@ def _open(path):
 
 
 def attach_netns(kernel, program, target=None, way=None):
-    """Link of a flow_dissector (5.8, else BPF_PROG_ATTACH to this name space, 4.20) or sk_lookup (5.9) program on a network name
-    space: path ("/proc/PID/ns/net", "/run/netns/x"), fd, or None for this one.  ``way``: "link", "attach"."""
+    """Link of a flow_dissector (5.8, else BPF_PROG_ATTACH to this name space, 4.20) or sk_lookup (5.9) program on a
+    network name space: path ("/proc/PID/ns/net", "/run/netns/x"), fd, or None for this one.  ``way``: "link",
+    "attach"."""
     path = "/proc/self/ns/net" if target is None else target
     fd = path if isinstance(path, int) else _open(path)
     dissector = program.spec.type == _u.BPF_PROG_TYPE_FLOW_DISSECTOR
@@ -51,11 +52,13 @@ def attach_netns(kernel, program, target=None, way=None):
         line = "netns %d %d %d" % (name_space(), kind, number)
         residue.note(line)
         try:
-            link = prog_attach(kernel, program, 0, kind, 0, doing, "%s, BPF_PROG_ATTACH" % name, "%s programs" % name, "4.20")
+            link = prog_attach(kernel, program, 0, kind, 0, doing, "%s, BPF_PROG_ATTACH" % name, "%s programs" % name,
+                               "4.20")
         except KernelError as error:
             residue.erase(line)
             raise _taken(error)
-        lasting = LastingLink(kernel, None, link.detail, undo=[lambda: residue.erase(line)] + link._undo, program=program)
+        lasting = LastingLink(kernel, None, link.detail, undo=[lambda: residue.erase(line)] + link._undo,
+                              program=program)
         residue.keep(lasting)
         return lasting
 
@@ -89,15 +92,19 @@ _HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3, "postrouting":
 
 
 def attach_netfilter(kernel, program, family="ipv4", hook="input", priority=0, defrag=False):
-    """Link of a netfilter program (6.4).  ``family`` "ipv4" "ipv6" or number, ``hook`` "prerouting" "input" "forward" "output"
-    "postrouting" or number; ``priority``: not -2^31 nor 2^31-1; ``defrag``: packets whole (6.6)."""
+    """Link of a netfilter program (6.4).  ``family`` "ipv4" "ipv6" or number, ``hook`` "prerouting" "input" "forward"
+    "output" "postrouting" or number; ``priority``: not -2^31 nor 2^31-1; ``defrag``: packets whole (6.6)."""
     if family not in _FAMILIES and not isinstance(family, int) or hook not in _HOOKS and not isinstance(hook, int):
-        raise InputError("netfilter %s/%s: family one of %s, hook one of %s" % (family, hook, ", ".join(sorted(_FAMILIES)),
+        raise InputError("netfilter %s/%s: family one of %s, hook one of %s" % (family, hook,
+                                                                                ", ".join(sorted(_FAMILIES)),
                                                                                 ", ".join(sorted(_HOOKS))))
-    fields = {"attach_type": _u.BPF_NETFILTER, "netfilter.pf": _FAMILIES.get(family, family), "netfilter.hooknum": _HOOKS.get(hook, hook),
-              "netfilter.priority": priority & 0xffffffff, "netfilter.flags": _u.BPF_F_NETFILTER_IP_DEFRAG if defrag else 0}
+    fields = {"attach_type": _u.BPF_NETFILTER, "netfilter.pf": _FAMILIES.get(family, family),
+              "netfilter.hooknum": _HOOKS.get(hook, hook),
+              "netfilter.priority": priority & 0xffffffff, "netfilter.flags": _u.BPF_F_NETFILTER_IP_DEFRAG if defrag
+              else 0}
     try:
-        return bpf_link(kernel, program, fields, "attach `%s` to netfilter %s/%s" % (program.name, family, hook), "netfilter links",
+        return bpf_link(kernel, program, fields, "attach `%s` to netfilter %s/%s" % (program.name, family, hook),
+                        "netfilter links",
                         "6.4", detail="netfilter %s/%s, priority %d, link" % (family, hook, priority))
     except NotSupported:
         raise

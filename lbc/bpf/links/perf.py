@@ -29,7 +29,8 @@ _FLAG_BITS.update(precise_ip=1 << 15, exclude_host=1 << 19, exclude_guest=1 << 2
 
 
 def perf_attr(fields):
-    """(bytearray of struct perf_event_attr, what must stay alive).  ``fields``: members by name, bits as True; bytes are pointed to."""
+    """(bytearray of struct perf_event_attr, what must stay alive).  ``fields``: members by name, bits as True; bytes
+    are pointed to."""
     from ..syscalls import Attr
     attr = Attr(None, layout=_p.PERF_EVENT_ATTR, total=ATTR_SIZE)
     attr.set("size", ATTR_SIZE)
@@ -115,7 +116,8 @@ def attach_event(kernel, program, type_, config, pid=-1, cpu=None, cookie=0, wha
     """Link on a new perf event of PERF_TYPE_* ``type_``."""
     fields.update(type=type_, config=config)
     fields.setdefault("sample_period", 1)
-    return attach_fd(kernel, program, open_event(kernel, fields, pid, cpu), cookie, what or "perf event %d:%d" % (type_, config))
+    return attach_fd(kernel, program, open_event(kernel, fields, pid, cpu), cookie,
+                     what or "perf event %d:%d" % (type_, config))
 
 
 # -- kprobes ---------------------------------------------------------------------------------------------------------
@@ -201,20 +203,23 @@ def _kprobe_tracefs(kernel, program, symbol, offset, is_return, cookie, maxactiv
 
 
 def ksyscall(kernel, program, name, is_return=False, cookie=0):
-    """Link to the kernel's function of system call ``name`` ("openat"): the architecture's wrapper (4.17) or sys_openat."""
+    """Link to the kernel's function of system call ``name`` ("openat"): the architecture's wrapper (4.17) or
+    sys_openat."""
     from ...uapi import arch
     prefix = arch.ARCHES[kernel.machine()].syscall_prefix
     tries = [prefix + "sys_" + name, "__se_sys_" + name, "sys_" + name]
     for function in tries:
         if kfunc.count(kernel, function) != 0:
             return kprobe(kernel, program, function, is_return, cookie=cookie)
-    calls = [n[len(prefix) + 4:] for n in kfunc.names(kernel, prefix + "sys_")] or [n[4:] for n in kfunc.names(kernel, "sys_")]
+    calls = [n[len(prefix) + 4:] for n in kfunc.names(kernel, prefix + "sys_")] or [n[4:] for n in kfunc.names(kernel,
+                                                                                                               "sys_")]
     raise NotFoundError("system call", name, "this kernel", near(name, calls))
 
 
 # -- uprobes ---------------------------------------------------------------------------------------------------------
 def uprobe(kernel, program, path, offset, is_return=False, pid=-1, cookie=0, ref_ctr_offset=0, way=None, what=None):
-    """Link to ``offset`` (bytes in the file) of the file ``path``; ``pid``: -1 all processes, 0 this one, else that one.
+    """Link to ``offset`` (bytes in the file) of the file ``path``; ``pid``: -1 all processes, 0 this one, else that
+    one.
 
     ``ref_ctr_offset``: place of the USDT semaphore in the file (4.20).  ``way`` as for kprobe.
     """
@@ -222,7 +227,8 @@ def uprobe(kernel, program, path, offset, is_return=False, pid=-1, cookie=0, ref
         import os
         pid = os.getpid()
     what = what or "%s %s+0x%x" % ("uretprobe" if is_return else "uprobe", path, offset)
-    ways = {"link": [_uprobe_link], "perf": [_uprobe_perf], "tracefs": [_uprobe_tracefs], None: [_uprobe_pmu, _uprobe_tracefs]}[way]
+    ways = {"link": [_uprobe_link], "perf": [_uprobe_perf], "tracefs": [_uprobe_tracefs],
+            None: [_uprobe_pmu, _uprobe_tracefs]}[way]
     try:
         return first_supported(ways, kernel, program, path, offset, is_return, pid, cookie, ref_ctr_offset, what)
     except NotSupported:
@@ -239,14 +245,16 @@ def uprobe(kernel, program, path, offset, is_return=False, pid=-1, cookie=0, ref
         raise refused(kernel, error, "attach `%s` to %s" % (_name(program), what), hint)
 
 
-def _uprobe_pmu(kernel, program, path, offset, is_return, pid, cookie, ref_ctr_offset, what, ways=(_by_link, _by_ioctl)):
+def _uprobe_pmu(kernel, program, path, offset, is_return, pid, cookie, ref_ctr_offset, what,
+                ways=(_by_link, _by_ioctl)):
     number, bit = _pmu(kernel, "uprobe")
     config = (1 << bit) if is_return else 0
     if ref_ctr_offset:
         if not kernel.exists(_PMU + "uprobe/format/ref_ctr_offset"):
             raise NotSupported("USDT semaphores through perf", "4.20")
         config |= ref_ctr_offset << 32
-    fd = open_event(kernel, {"type": number, "config": config, "uprobe_path": to_bytes(path) + b"\0", "probe_offset": offset}, pid)
+    fd = open_event(kernel, {"type": number, "config": config, "uprobe_path": to_bytes(path) + b"\0",
+                             "probe_offset": offset}, pid)
     try:
         return first_supported(ways, kernel, program, fd, cookie, what)
     except BaseException:
@@ -296,7 +304,8 @@ def tracepoint(kernel, program, category, name, cookie=0):
                             ["%s/%s" % (g, name) for g in groups if kernel.exists("%s/events/%s/%s" % (root, g, name))]
                             or ["%s/..." % g for g in near(category, groups)])
     try:
-        return attach_event(kernel, program, _p.PERF_TYPE_TRACEPOINT, number, cookie=cookie, what="tracepoint %s/%s" % (category, name))
+        return attach_event(kernel, program, _p.PERF_TYPE_TRACEPOINT, number, cookie=cookie,
+                            what="tracepoint %s/%s" % (category, name))
     except NotSupported:
         raise
     except KernelError as error:
@@ -304,10 +313,11 @@ def tracepoint(kernel, program, category, name, cookie=0):
 
 
 def perf_event(kernel, program, attr, pid=-1, cpus=None, cookie=0):
-    """Link(s) to perf events: ``attr`` is a dict of perf_event_attr members ({"type": 1, "config": 0, "sample_freq": 99}).
+    """Link(s) to perf events: ``attr`` is a dict of perf_event_attr members ({"type": 1, "config": 0, "sample_freq":
+    99}).
 
-    One event on each of ``cpus`` (default: all online), or with ``pid`` one that follows that process; both: the process on
-    those CPUs only.  4.9; software, hardware where present, breakpoints (bp_type, bp_addr, bp_len; 4.9).
+    One event on each of ``cpus`` (default: all online), or with ``pid`` one that follows that process; both: the
+    process on those CPUs only.  4.9; software, hardware where present, breakpoints (bp_type, bp_addr, bp_len; 4.9).
     """
     fields = dict(attr)
     if "sample_period" not in fields and "sample_freq" not in fields:
@@ -327,7 +337,8 @@ def perf_event(kernel, program, attr, pid=-1, cpus=None, cookie=0):
                 if error.errno == errno.ENODEV and len(cpus) > 1:  # went off line meanwhile
                     continue
                 if error.errno in (errno.ENOENT, errno.EOPNOTSUPP, errno.ENODEV):
-                    raise NotSupported("%s (no such counter here: a virtual machine has no hardware counters?)" % what, None,
+                    raise NotSupported("%s (no such counter here: a virtual machine has no hardware counters?)" % what,
+                                       None,
                                        error.errno, error.call, error)
                 if error.errno == errno.ESRCH:
                     raise NotFoundError("process", str(pid), hint="it may have ended")
@@ -339,5 +350,6 @@ def perf_event(kernel, program, attr, pid=-1, cpus=None, cookie=0):
         raise
     if len(links) == 1:
         return links[0]
-    return LinkGroup(kernel, links, "%s on %d CPUs, %s" % (what, len(links), links[0].detail.rpartition(", ")[2] if links else "none"),
+    return LinkGroup(kernel, links, "%s on %d CPUs, %s" % (what, len(links), links[0].detail.rpartition(", ")[2]
+                                                           if links else "none"),
                      program)

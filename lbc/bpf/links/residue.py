@@ -1,9 +1,10 @@
 """Attachments that outlive the process: undone at exit and on signals, and swept at the next start after a kill -9.
 
-BPF links and perf events die with their fds.  Events in tracefs, filters and XDP programs set through netlink and programs
-attached to a cgroup by BPF_PROG_ATTACH do not.  Each process has a name for its own, ``tag()``: PID name space, pid and start
-time.  Events carry it as their group; the others are noted in a journal, one file per process, ``RUN_DIR/<tag>``, one line
-each.  Whatever carries the tag of a process that is dead, in our own PID name space, was left behind; all else is not ours.
+BPF links and perf events die with their fds.  Events in tracefs, filters and XDP programs set through netlink and
+programs attached to a cgroup by BPF_PROG_ATTACH do not.  Each process has a name for its own, ``tag()``: PID name
+space, pid and start time.  Events carry it as their group; the others are noted in a journal, one file per process,
+``RUN_DIR/<tag>``, one line each.  Whatever carries the tag of a process that is dead, in our own PID name space, was
+left behind; all else is not ours.
 """
 from __future__ import absolute_import
 
@@ -45,7 +46,8 @@ def tag():
 def is_dead(name):
     """True when ``name`` is the tag of a process of our PID name space that is gone; False for anything else."""
     parts = name.split("_")
-    if len(parts) != 4 or parts[0] != "lbc" or not all(part and not part.strip("0123456789abcdef") for part in parts[1:]):
+    if len(parts) != 4 or parts[0] != "lbc" or not all(part and not part.strip("0123456789abcdef")
+                                                       for part in parts[1:]):
         return False
     space, pid, start = (int(part, 16) for part in parts[1:])
     return space == _name_space() and _start_time(pid) != start
@@ -96,7 +98,8 @@ def _arm_signals():
 
 
 def note(line):
-    """Write ``line`` into this process's journal, before the thing it names is made; where that cannot be, do without."""
+    """Write ``line`` into this process's journal, before the thing it names is made; where that cannot be, do
+    without."""
     tag()
     _state["lines"].append(line)
     _write()

@@ -1,4 +1,5 @@
-"""Probes by kprobe_events and uprobe_events of tracefs: for kernels without the perf PMUs, for names those refuse, for maxactive.
+"""Probes by kprobe_events and uprobe_events of tracefs: for kernels without the perf PMUs, for names those refuse, for
+maxactive.
 
 Documentation/trace/kprobetrace.rst, uprobetracer.rst.  Every event is in a group named after this process
 (``residue.tag``), so two runs never meet and a killed one is recognised; nothing outside such groups is touched.
@@ -73,11 +74,13 @@ def _event_name(kind, symbol):
 
 
 def add_event(kernel, user, definition, symbol, is_return, maxactive=0):
-    """(group, name, command file) of a new event ``p:group/name definition``.  FtraceError with what the kernel said."""
+    """(group, name, command file) of a new event ``p:group/name definition``.  FtraceError with what the kernel
+    said."""
     root = need_tracefs(kernel)
     path = root + ("/uprobe_events" if user else "/kprobe_events")
     if not kernel.exists(path):
-        raise NotSupported("uprobe events" if user else "kprobe events (CONFIG_KPROBE_EVENTS)", "3.5" if user else "2.6.33")
+        raise NotSupported("uprobe events" if user else "kprobe events (CONFIG_KPROBE_EVENTS)",
+                           "3.5" if user else "2.6.33")
     group, name = residue.tag(), _event_name("r" if is_return else "p", symbol)
     kind = ("r%d" % maxactive if maxactive else "r") if is_return else "p"
     text = "%s:%s/%s %s" % (kind, group, name, definition)
@@ -85,7 +88,8 @@ def add_event(kernel, user, definition, symbol, is_return, maxactive=0):
         kernel.write(path, to_bytes(text) + b"\n", append=True)
     except KernelError as error:
         says = error_tail(kernel, root)
-        raise FtraceError("tracefs refused `%s`: %s%s" % (text, errno_text(error.errno), " (%s)" % says if says else ""),
+        raise FtraceError("tracefs refused `%s`: %s%s" % (text, errno_text(error.errno),
+                                                          " (%s)" % says if says else ""),
                           path, text, says, error.errno, error)
     return group, name, path
 
@@ -113,7 +117,8 @@ class EventLink(Link):
         Link.close(self)
 
 
-def probe(kernel, program, attach_perf, user, definition, symbol, is_return, maxactive=0, pid=-1, cookie=0, ref_text=""):
+def probe(kernel, program, attach_perf, user, definition, symbol, is_return, maxactive=0, pid=-1, cookie=0,
+          ref_text=""):
     """Link through a probe event.  ``attach_perf``: perf.attach_event, handed in so that imports point one way."""
     group, name, path = add_event(kernel, user, definition + ref_text, symbol, is_return, maxactive)
     try:

@@ -1,7 +1,8 @@
 """Programs that attach to a raw tracepoint, to a BTF function (fentry, fexit, fmod_ret, lsm, freplace) and iterators.
 
-All of them are BPF links by nature: BPF_RAW_TRACEPOINT_OPEN (4.17; with no name for programs whose target was fixed when
-they were loaded, 5.5) and BPF_LINK_CREATE.  Facts: kernel/bpf/syscall.c bpf_raw_tp_link_attach, bpf_tracing_prog_attach.
+All of them are BPF links by nature: BPF_RAW_TRACEPOINT_OPEN (4.17; with no name for programs whose target was fixed
+when they were loaded, 5.5) and BPF_LINK_CREATE.  Facts: kernel/bpf/syscall.c bpf_raw_tp_link_attach,
+bpf_tracing_prog_attach.
 """
 from __future__ import absolute_import
 
@@ -59,7 +60,8 @@ def _tracepoint_names(kernel):
 
 
 def trace(kernel, program, cookie=0):
-    """Link of tp_btf, fentry, fexit, fmod_ret, lsm: the target was fixed at load.  5.5 (lsm, fmod_ret 5.7); cookie 5.19.
+    """Link of tp_btf, fentry, fexit, fmod_ret, lsm: the target was fixed at load.  5.5 (lsm, fmod_ret 5.7); cookie
+    5.19.
 
     NotSupported where the kernel has no trampolines (EPERM for root, ENOTSUPP), so that callers may fall back.
     """
@@ -68,7 +70,8 @@ def trace(kernel, program, cookie=0):
     what = "%s %s" % (kind, program.spec.attach_to)
     try:
         if cookie:
-            fd = link_create(kernel, {"prog_fd": program_fd(program), "attach_type": attach_type, "tracing.cookie": cookie})
+            fd = link_create(kernel, {"prog_fd": program_fd(program), "attach_type": attach_type,
+                                      "tracing.cookie": cookie})
         else:
             try:
                 fd = _open(kernel, program)
@@ -97,13 +100,14 @@ def _trace_error(kernel, program, what, kind, cookie, error):
 
 
 def freplace(kernel, program, target=None, function_btf_id=None, cookie=0):
-    """Link that replaces a function of another program.  Without ``target`` the one fixed at load (5.6); another program of
-    the same shape by its Program or fd and BTF id of the function (5.10)."""
+    """Link that replaces a function of another program.  Without ``target`` the one fixed at load (5.6); another
+    program of the same shape by its Program or fd and BTF id of the function (5.10)."""
     try:
         if target is None and not cookie:
             fd = _open(kernel, program)
         else:
-            fd = link_create(kernel, {"prog_fd": program_fd(program), "target_fd": program_fd(target) if target is not None else 0,
+            fd = link_create(kernel, {"prog_fd": program_fd(program), "target_fd": program_fd(target)
+                                      if target is not None else 0,
                                       "target_btf_id": function_btf_id or 0})
     except KernelError as error:
         if error.errno in (ENOTSUPP, errno.EOPNOTSUPP, errno.ENOSYS) or (error.errno == errno.EPERM and is_root()):
@@ -183,7 +187,8 @@ def iterator(kernel, program, map=None, pid=None, tid=None, pid_fd=None, cgroup=
                 raise refused(kernel, error, "attach iterator `%s`" % program.name,
                               "an iterator over map elements needs the map (map=)")
             if error.errno in LACKING:
-                raise NotSupported(wanted, "6.1" if info is not None and map is None else "5.8", error.errno, error.call, error)
+                raise NotSupported(wanted, "6.1" if info is not None and map is None else "5.8", error.errno,
+                                   error.call, error)
             raise refused(kernel, error, "attach iterator `%s`" % program.name)
     finally:
         if opened is not None:

@@ -1,7 +1,7 @@
 """USDT: one probe name is many places in a file, each with its own way to fetch the arguments.
 
-The program was compiled with <bpf/usdt.bpf.h>, whose maps are filled here: ``__bpf_usdt_specs`` (spec id -> how to read the
-arguments) and, on kernels without attach cookies (before 5.15), ``__bpf_usdt_ip_to_spec_id`` (address -> spec id).
+The program was compiled with <bpf/usdt.bpf.h>, whose maps are filled here: ``__bpf_usdt_specs`` (spec id -> how to read
+the arguments) and, on kernels without attach cookies (before 5.15), ``__bpf_usdt_ip_to_spec_id`` (address -> spec id).
 """
 from __future__ import absolute_import
 
@@ -22,7 +22,8 @@ def parse_target(text):
     """(binary, provider, name) of "BINARY:PROVIDER:NAME"."""
     parts = text.rsplit(":", 2)
     if len(parts) != 3 or not all(parts):
-        raise InputError("USDT probe `%s`: expected BINARY:PROVIDER:NAME" % text, hint="for example usdt/libc.so.6:libc:setjmp")
+        raise InputError("USDT probe `%s`: expected BINARY:PROVIDER:NAME" % text,
+                         hint="for example usdt/libc.so.6:libc:setjmp")
     return parts
 
 
@@ -40,7 +41,8 @@ class Manager(object):
     def new_id(self, args, cookie):
         """A spec id with its spec stored."""
         if not self.free and self.next >= self.room:
-            raise InputError("all %d USDT specs are in use" % self.room, hint="compile with a larger -DBPF_USDT_MAX_SPEC_CNT")
+            raise InputError("all %d USDT specs are in use" % self.room,
+                             hint="compile with a larger -DBPF_USDT_MAX_SPEC_CNT")
         if self.free:
             number = self.free.pop()
         else:
@@ -94,7 +96,8 @@ _shared = {}    # managers in use that no object keeps: programs of one object s
 
 
 def _no_maps(program):
-    return InputError("program `%s`: the object has no USDT maps" % program.name, hint="include <bpf/usdt.bpf.h> in the BPF source")
+    return InputError("program `%s`: the object has no USDT maps" % program.name,
+                      hint="include <bpf/usdt.bpf.h> in the BPF source")
 
 
 def _by_info(kernel, program):
@@ -104,7 +107,8 @@ def _by_info(kernel, program):
     answer = Attr(None, {"nr_map_ids": 64, "map_ids": ids}, _u.BPF_PROG_INFO, _u.BPF_PROG_INFO_SIZE)
     answer.size = _u.BPF_PROG_INFO_SIZE
     try:
-        kernel.bpf(_u.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": program.fd, "info.info_len": answer.size, "info.info": answer.buf})
+        kernel.bpf(_u.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": program.fd, "info.info_len": answer.size,
+                                               "info.info": answer.buf})
     except KernelError as error:
         raise refused(kernel, error, "find the USDT maps of program `%s`" % program.name)
     found, numbers = {}, {}
@@ -145,10 +149,12 @@ def _release(manager):
         manager.owned = ()
 
 
-def attach_usdt(kernel, program, target=None, path=None, provider=None, name=None, pid=-1, cookie=0, maps=None, way=None):
+def attach_usdt(kernel, program, target=None, path=None, provider=None, name=None, pid=-1, cookie=0, maps=None,
+                way=None):
     """LinkGroup on every place of a USDT probe.  ``pid``: -1 all processes, 0 this one, else that one.
 
-    Before 5.15 a shared library or position independent program needs a ``pid`` (or must not be loaded at a random place).
+    Before 5.15 a shared library or position independent program needs a ``pid`` (or must not be loaded at a random
+    place).
     ``way``: "multi", "single", or "ip" (as without cookies).  ``link.notes``: arguments that cannot be read, as texts.
     """
     if target:
@@ -175,7 +181,8 @@ def attach_usdt(kernel, program, target=None, path=None, provider=None, name=Non
             number = ids.get(site.args)
             if number is None:
                 args = parse_args(site.args, kernel.machine())
-                notes += ["argument %d (`%s`): %s" % (i, site.args, arg.note or "a scaled index, which this object's usdt.bpf.h lacks")
+                notes += ["argument %d (`%s`): %s" % (i, site.args, arg.note
+                                                      or "a scaled index, which this object's usdt.bpf.h lacks")
                           for i, arg in enumerate(args)
                           if arg.kind == UNREADABLE or arg.kind == INDEXED and manager.value_size < 304]
                 number = ids[site.args] = manager.new_id(args, cookie)
@@ -199,7 +206,8 @@ def _attach_rows(kernel, program, manager, path, rows, fixed, pid, cookies, way,
     detail = "%s, %d place%s, %d spec%s" % (what, len(rows), "s" * (len(rows) > 1), len(set(n for _, n in rows)),
                                             "s" * (len(set(n for _, n in rows)) > 1))
     if cookies and way in (None, "multi") and program.spec.attach_type == _u.BPF_TRACE_UPROBE_MULTI:
-        link = uprobe_multi_link(kernel, program, path, [s.pc_offset for s, _ in rows], [s.semaphore_offset for s, _ in rows],
+        link = uprobe_multi_link(kernel, program, path, [s.pc_offset for s, _ in rows],
+                                 [s.semaphore_offset for s, _ in rows],
                                  [n for _, n in rows], pid, False, False, what)
         return LinkGroup(kernel, [link], detail + ", uprobe.multi", program, undo)
     if not cookies:
@@ -215,7 +223,8 @@ def _attach_rows(kernel, program, manager, path, rows, fixed, pid, cookies, way,
         for link in links:
             link.close()
         raise
-    return LinkGroup(kernel, links, "%s, %s%s" % (detail, links[0].detail.rpartition(", ")[2], "" if cookies else ", by address"),
+    return LinkGroup(kernel, links, "%s, %s%s" % (detail, links[0].detail.rpartition(", ")[2],
+                                                  "" if cookies else ", by address"),
                      program, undo)
 
 
@@ -224,10 +233,12 @@ def _addresses(rows, path, fixed, pid, what):
     if fixed:
         return [(site.pc, number) for site, number in rows]
     if pid <= 0:
-        raise NotSupported("attach cookies, so USDT probes of shared libraries and position independent programs need a pid", "5.15")
+        raise NotSupported(
+            "attach cookies, so USDT probes of shared libraries and position independent programs need a pid", "5.15")
     from ...elf.locate import parse_maps
     try:
-        real, inside = os.stat(path), path[len("/proc/%d/root" % pid):] if path.startswith("/proc/%d/root/" % pid) else path
+        real, inside = os.stat(path), path[len("/proc/%d/root" % pid):] if path.startswith("/proc/%d/root/"
+                                                                                           % pid) else path
         with open("/proc/%d/maps" % pid, "rb") as f:
             maps = parse_maps(f.read(), executable=True)
     except (OSError, IOError):
@@ -235,7 +246,8 @@ def _addresses(rows, path, fixed, pid, what):
     found = []
     for site, number in rows:
         for part in maps:  # overlay file systems show other inodes in maps than stat does, hence the name too
-            if (part.inode == real.st_ino or part.path == inside) and part.offset <= site.pc_offset < part.offset + part.end - part.start:
+            if (part.inode == real.st_ino
+                or part.path == inside) and part.offset <= site.pc_offset < part.offset + part.end - part.start:
                 found.append((part.start + site.pc_offset - part.offset, number))
                 break
         else:

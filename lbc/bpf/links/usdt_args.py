@@ -1,8 +1,9 @@
 """USDT argument texts ("-4@-20(%rbp) 8@%rdi") -> where the BPF program finds the values.
 
-Grammar: "User Space Probe Implementation" of the SystemTap wiki; the compiler writes each operand in its assembler's syntax
-(x86_64: AT&T).  Packed as ``struct __bpf_usdt_spec`` of <bpf/usdt.bpf.h>: 12 arguments, a cookie, a count.  Two layouts
-are in use, told apart by the size of the map's value: 16 bytes an argument, and 24 since libbpf 1.7, with scaled indexes.
+Grammar: "User Space Probe Implementation" of the SystemTap wiki; the compiler writes each operand in its assembler's
+syntax (x86_64: AT&T).  Packed as ``struct __bpf_usdt_spec`` of <bpf/usdt.bpf.h>: 12 arguments, a cookie, a count.  Two
+layouts are in use, told apart by the size of the map's value: 16 bytes an argument, and 24 since libbpf 1.7, with
+scaled indexes.
 """
 from __future__ import absolute_import
 
@@ -18,12 +19,14 @@ CONST, REG, DEREF, INDEXED = 0, 1, 2, 3    # enum __bpf_usdt_arg_type
 UNREADABLE = 255                           # no such type: bpf_usdt_arg() answers -EINVAL
 MAX_ARGS = 12
 _OLD = struct.Struct("=Q I h B b")         # val_off, arg_type, reg_off, arg_signed, arg_bitshift
-_NEW = struct.Struct("=Q B x H B x h B b 6x")  # val_off, arg_type, idx_reg_off:12 scale:4, reserved, reg_off, signed, bitshift
+# val_off, arg_type, idx_reg_off:12 scale:4, reserved, reg_off, signed, bitshift
+_NEW = struct.Struct("=Q B x H B x h B b 6x")
 _SIZE = re.compile(r"\s*(?:(-?\d+)(f?)@)?")
 
 
 class Arg(object):
-    """One argument.  ``kind``: CONST REG DEREF INDEXED UNREADABLE; ``value``: constant or displacement; ``reg``, ``index``:
+    """One argument.  ``kind``: CONST REG DEREF INDEXED UNREADABLE; ``value``: constant or displacement; ``reg``,
+    ``index``:
     byte offsets in pt_regs; ``scale``: shift of the index; ``size`` in bytes, ``signed``; ``is_float``: raw bits of a
     floating point number; ``note``: text where it cannot be read."""
     __slots__ = ("kind", "value", "reg", "index", "scale", "size", "signed", "is_float", "note")
@@ -110,7 +113,8 @@ def _arm(match, names):
     if part["base"] is not None:
         return Arg(DEREF, int(part["disp"] or "0", 0), _register(names, part["base"], text))
     if part["index"] is not None:
-        return Arg(INDEXED, 0, _register(names, part["base2"], text), _register(names, part["index"], text), int(part["shift"] or 0))
+        return Arg(INDEXED, 0, _register(names, part["base2"], text), _register(names, part["index"], text),
+                   int(part["shift"] or 0))
     if part["reg"] in ("xzr", "wzr"):
         return Arg(CONST, 0)
     if part["reg"] is not None:
@@ -123,9 +127,11 @@ _names = {}
 
 
 def parse_args(text, machine):
-    """[Arg] of a note's argument text; a place that cannot be read is an Arg UNREADABLE with a note.  InputError for nonsense."""
+    """[Arg] of a note's argument text; a place that cannot be read is an Arg UNREADABLE with a note.  InputError for
+    nonsense."""
     if machine not in _MACHINES:
-        raise InputError("USDT arguments of machine `%s` are not known to lbc (have: %s)" % (machine, ", ".join(sorted(_MACHINES))))
+        raise InputError("USDT arguments of machine `%s` are not known to lbc (have: %s)"
+                         % (machine, ", ".join(sorted(_MACHINES))))
     pattern, build, table = _MACHINES[machine]
     if machine not in _names:
         _names[machine] = table()
@@ -163,7 +169,8 @@ def pack_spec(args, cookie, value_size):
     """Bytes of struct __bpf_usdt_spec for a map whose values have ``value_size`` bytes."""
     stride = (value_size - 16) // MAX_ARGS
     if stride not in (16, 24) or value_size != stride * MAX_ARGS + 16:
-        raise InputError("map __bpf_usdt_specs has values of %d bytes: not a layout of <bpf/usdt.bpf.h> that lbc knows" % value_size)
+        raise InputError("map __bpf_usdt_specs has values of %d bytes: not a layout of <bpf/usdt.bpf.h> that lbc knows"
+                         % value_size)
     out = bytearray(value_size)
     for number, arg in enumerate(args):
         kind, value, shift = arg.kind, arg.value & 0xffffffffffffffff, 64 - 8 * arg.size
