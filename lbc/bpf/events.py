@@ -189,7 +189,7 @@ class PerfBuffer(_Buffer):
         self.map, self.pages, self.codec, self.wanted = perf_map, pages, _codec(codec, decode), cpus
         self.wakeup_events, self.watermark = wakeup_events, watermark
         self.tick_s = None if wakeup_events == 1 else latency_ms / 1000.0
-        self._seqnum = None
+        self._seqnum, self._looks = None, 0
         self._running = {}
         try:
             self.watch_cpus()
@@ -259,8 +259,11 @@ class PerfBuffer(_Buffer):
         went = [ring for ring in self.rings if ring.cpu not in online]
         seqnum = self._uevents()
         if seqnum != self._seqnum or seqnum is None:
+            self._seqnum, self._looks = seqnum, 2
+        if self._looks:
             # Some device changed: a CPU may have been off and on again, which ends its event without another sign.
-            self._seqnum = seqnum
+            # Its running time has grown until then: only a second look finds it standing still.
+            self._looks -= 1
             went += [ring for ring in self.rings if ring not in went and self._is_dead(ring)]
         have = set(ring.cpu for ring in self.rings if ring not in went)
         self.rings = [ring for ring in self.rings if ring not in went]
