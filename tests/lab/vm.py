@@ -52,7 +52,7 @@ mount -t tmpfs t /over; mkdir /over/u /over/w
 mount -t overlay -o lowerdir=/lower,upperdir=/over/u,workdir=/over/w o /new
 mkdir -p /new/tmp/vmctl
 mount -t 9p -o %(share)s ctl /new/tmp/vmctl
-mount -t 9p -o %(share)s,ro,cache=loose kmod /new/lib/modules 2>/dev/null
+mkdir -p /new/lib/modules; mount -t 9p -o %(share)s,ro,cache=loose kmod /new/lib/modules || echo "no modules"
 for d in proc sys dev; do mount --move /$d /new/$d; done
 exec switch_root /new /bin/bash /tmp/vmctl/go
 """ % {"share": SHARE}
