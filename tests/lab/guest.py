@@ -44,13 +44,14 @@ def run_once(command, results, output, patience):
         process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
                                    env=dict(os.environ, LBC_RESULTS=results, PYTHONPATH=os.getcwd(),
                                             PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", CI=""))
-    size, since, why = -1, time.time(), None
+    size, since, why, limit = -1, time.time(), None, patience
     while process.poll() is None:
         now = os.path.getsize(results) if os.path.exists(results) else 0
         if now != size:
             size, since = now, time.time()
-        elif time.time() - since > patience:
-            why = "hung for %d s and was killed; it was in\n%s" % (patience, what_it_does(process.pid))
+            limit = max(patience, reporter.time_limit(results) + 30 if now else 0)
+        elif time.time() - since > limit:
+            why = "hung for %d s and was killed; it was in\n%s" % (limit, what_it_does(process.pid))
             break
         time.sleep(0.5)
     try:

@@ -1,7 +1,7 @@
 """A pytest plugin that appends each result to the file $LBC_RESULTS at once, so that a dead guest loses only one.
 
-One JSON object a line: {"start": id}, then {"id", "outcome": passed|failed|skipped, "seconds", "text"}; {"end": 1}
-last.
+One JSON object a line: {"start": id, "seconds": its own time limit or 0}, then {"id", "outcome":
+passed|failed|skipped, "seconds", "text"}; {"end": 1} last.
 Tests that the file already has an outcome for are left out: a run that died goes on where it stopped.
 """
 from __future__ import absolute_import
@@ -10,6 +10,19 @@ import json
 import os
 
 PATH = os.environ.get("LBC_RESULTS")
+
+
+def time_limit(path):
+    """Seconds that the test that was started last asked for with its mark timeout_s; 0 if it did not."""
+    seconds = 0
+    with open(path) as f:
+        for line in f:
+            if '"start": ' in line and '"outcome"' not in line:  # 2.7 writes keys in any order
+                try:
+                    seconds = json.loads(line).get("seconds", 0)
+                except ValueError:
+                    continue
+    return seconds
 
 
 def read_results(path):
@@ -64,9 +77,10 @@ class Reporter(object):
         if report.outcome != "passed":
             write({"id": report.nodeid, "outcome": report.outcome, "seconds": 0, "text": reason(report)})
 
-    def pytest_runtest_logstart(self, nodeid):
+    def pytest_runtest_protocol(self, item):  # None: the runner's own comes next, as this plugin was registered after it
         self.reset()
-        write({"start": nodeid})
+        mark = item.get_closest_marker("timeout_s")
+        write({"start": item.nodeid, "seconds": mark.args[0] if mark else 0})
 
     def pytest_runtest_logreport(self, report):
         self.seconds += report.duration
