@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 
 import pytest
@@ -16,7 +15,6 @@ from lbc.bpf.links import attach, netlink, residue
 from lbc.bpf.syscalls import kernel
 from lbc.errors import InputError, KernelError, NotFoundError, NotSupported
 from lbc.uapi import bpf as U
-from tests import linkskit
 from . import kernel_version, need_version, skip
 from .test_links import Setup, bpf, child  # noqa: F401  (fixture)
 
