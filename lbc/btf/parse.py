@@ -25,6 +25,8 @@ _REFERENCES = {_u.BTF_KIND_PTR: _k.Ptr, _u.BTF_KIND_VOLATILE: _k.Volatile, _u.BT
                _u.BTF_KIND_RESTRICT: _k.Restrict}
 
 
+_MOST_PLACES = 4096  # positions of types remembered: CO-RE asks for the same ones again and again
+_BIG = 1 << 18       # bytes of strings
 _LONGEST_NAME = 4096  # bytes before a "___" that can be its name
 
 
@@ -56,7 +58,7 @@ class Btf(object):
         self.path, self.base = path, base
         self._data = data
         self._owned = ()
-        self._cache = {}
+        self._cache, self._places = {}, {}
         self._columns = self._flavours = None
         self.codecs = None  # what lbc.btf.values compiled
         self.pointer_size = base.pointer_size if base is not None else 8
@@ -83,7 +85,7 @@ class Btf(object):
     def close(self):
         """Give the memory back (data that was handed in belongs to the caller)."""
         self._walk.close()
-        self._cache = {}
+        self._cache, self._places = {}, {}
         self._columns = self._flavours = None
         self._data = b""
         for thing in self._owned:
@@ -179,6 +181,8 @@ class Btf(object):
             yield self._string_base
         for at in self._search(b"\0" + name + b"\0", first, self._strings_end):
             yield self._string_base + at + 1 - first
+            if self._strings_end - first > _BIG:
+                break  # writers of BTF (pahole, LLVM, libbpf) store a string once; only where it costs nothing we check
 
     def _flavour_offsets(self, name):
         """Offsets of strings ``name___*``: looked for once, for all names, since kernels hardly have any."""
@@ -198,34 +202,32 @@ class Btf(object):
 
     # -- finding ------------------------------------------------------------------------------------------------------
 
-    def _positions(self, offset, everywhere):
-        """Positions in the type section of words equal to ``offset``, ascending; as a generator unless ``everywhere``.
+    def _positions(self, offset):
+        """Positions in the type section of words equal to ``offset``, ascending.
 
-        A word search through the whole section takes 4 ms.  Its second bytes alone, gathered once, are a quarter of it,
-        and one byte is found at the speed of memchr."""
-        header, needle = self._header, self._word.pack(offset)
-        if not everywhere:
-            return (at for at in self._search(needle, header.types, header.types_end) if not at - header.types & 3)
+        Looking for the word through the whole section takes 4 ms.  Its second bytes alone, gathered once (1 ms), are a quarter
+        of it, and a single byte is found at the speed of memchr: 0.3 ms."""
+        header, data, needle = self._header, self._data, self._word.pack(offset)
+        start, end = header.types, header.types_end
         low, middle = (0, 1) if header.order == "<" else (3, 2)
         if self._columns is None:
-            data, start, end = self._data, header.types, header.types_end
             self._columns = data[start + low:end:4], data[start + middle:end:4]
         lows, middles = self._columns
         first, second, want_first, want_second = middles, lows, needle[middle:middle + 1], needle[low:low + 1]
         if want_first == b"\0":  # half of all bytes are zero
             first, second, want_first, want_second = lows, middles, want_second, want_first
-        found, find, at, data, types = [], first.find, first.find(want_first), self._data, header.types
+        find = first.find
+        at = find(want_first)
         while at >= 0:
-            if second[at:at + 1] == want_second and data[types + 4 * at:types + 4 * at + 4] == needle:
-                found.append(types + 4 * at)
+            if second[at:at + 1] == want_second and data[start + 4 * at:start + 4 * at + 4] == needle:
+                yield start + 4 * at
             at = find(want_first, at + 1)
-        return found
 
-    def _own_ids(self, offset, wanted, everywhere):
+    def _own_ids(self, offset, wanted):
         """Ids of this section's types named by string ``offset``, of kinds ``wanted`` (None: any), lowest first."""
         header, data, index_at = self._header, self._data, self._walk.index_at
         end, sizes, word = header.types_end, header.sizes, self._word
-        for at in self._positions(offset, everywhere):
+        for at in self._positions(offset):
             if at + 12 > end:
                 continue
             kind = word.unpack_from(data, at + 4)[0] >> 24 & 0x7f
@@ -235,14 +237,14 @@ class Btf(object):
             if index is not None:
                 yield self.start_id + index
 
-    def _ids(self, offsets, wanted, everywhere=True):
+    def _ids(self, offsets, wanted):
         if self.base is not None:
             base_end = self.base.string_end
-            for type_id in self.base._ids([offset for offset in offsets if offset < base_end], wanted, everywhere):
+            for type_id in self.base._ids([offset for offset in offsets if offset < base_end], wanted):
                 yield type_id
         for offset in offsets:
             if offset:
-                for type_id in self._own_ids(offset, wanted, everywhere):
+                for type_id in self._own_ids(offset, wanted):
                     yield type_id
 
     def find(self, name, kinds=None):
@@ -255,7 +257,7 @@ class Btf(object):
         offsets = list(self._string_offsets(to_bytes(name))) if name else []
         if len(offsets) > 1:
             return (self.find(name, (kind,)) or (0,))[0]
-        for type_id in self._ids(offsets, (kind,), False):
+        for type_id in self._ids(offsets, (kind,)):
             return type_id
         return 0
 
@@ -270,9 +272,13 @@ class Btf(object):
     # -- types --------------------------------------------------------------------------------------------------------
 
     def _position(self, type_id):
-        position = self._walk.position_of(type_id - self.start_id)
+        position = self._places.get(type_id)
         if position is None:
-            raise FormatError("type id %d, but there are %d types" % (type_id, self.count), self.path, "BTF types")
+            position = self._walk.position_of(type_id - self.start_id)
+            if position is None:
+                raise FormatError("type id %d, but there are %d types" % (type_id, self.count), self.path, "BTF types")
+            if len(self._places) < _MOST_PLACES:
+                self._places[type_id] = position
         return position
 
     def _raw_at(self, type_id):
