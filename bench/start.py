@@ -9,6 +9,8 @@ Each command gets a terminal as stdout (so that none buffers); a file is made an
 printed.  wall: from exec to that line; cpu: user + system of the process until then; peak/steady: VmHWM/VmRSS.
 The medians of N runs are printed, the commands in turn (A B C A B C ...), so that a drifting machine hits all alike.
 """
+from __future__ import absolute_import
+
 import argparse
 import os
 import pty
@@ -45,7 +47,8 @@ def status_kb(pid, key):
 
 
 def cpu_seconds(pid):
-    """User and system time of the process and the children it waited for; from schedstat where there is one (ns, not ticks)."""
+    """User and system time of the process and the children it waited for; from schedstat where there is one (ns, not
+    ticks)."""
     fields = open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()
     ticks = sum(int(value) for value in fields[11:15]) / TICK
     try:
@@ -57,7 +60,7 @@ def cpu_seconds(pid):
 def one_run(command, steady, folder):
     """{wall_s, cpu_s, peak_kb, steady_kb} of one run."""
     master, slave = pty.openpty()
-    environment = dict(os.environ, PYTHONPATH=ROOT, PYTHONUNBUFFERED="1", PYTHONDONTWRITEBYTECODE="1")
+    environment = dict(os.environ, PYTHONPATH=ROOT, PYTHONUNBUFFERED="1")
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=slave, stderr=slave, stdin=subprocess.DEVNULL, env=environment)
     os.close(slave)

@@ -1,6 +1,6 @@
 """Every difference between Python 2.7 and 3.5+ that lbc meets, under one name each.  Imports nothing of lbc.
 
-PY2             which one this is (for _native only; elsewhere use the names below)
+PY2             which one this is (for _native and btf.walk's views only; elsewhere use the names below)
 text_type       unicode / str
 string_types    what isinstance() of a name accepts
 to_text(b)      bytes of the kernel -> native text, undecodable bytes kept as escapes
@@ -28,8 +28,8 @@ if PY2:
     range = xrange  # noqa: F821
 
     def to_text(value):
-        return value if isinstance(value, str) else value.encode("utf-8") if isinstance(value,
-                                                                                        text_type) else bytes(value)
+        return value if isinstance(value, str) else (
+            value.encode("utf-8") if isinstance(value, text_type) else bytes(value))
 
     def to_unicode(value):
         return value if isinstance(value, text_type) else value.decode("utf-8", "replace")

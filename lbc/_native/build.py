@@ -47,11 +47,8 @@ def build(folder):
         try:
             built = ffi.compile(tmpdir=work)
         except Exception as error:  # cffi and distutils raise their own kinds
-            raise LbcError(
-    "cannot build: %s" %
-    error,
-    cause=error,
-     hint="a C compiler and the headers of this Python are needed")
+            raise LbcError("cannot build: %s" % error, cause=error,
+                           hint="a C compiler and the headers of this Python are needed")
         finally:
             os.dup2(saved, 1)
         target = os.path.join(folder, os.path.basename(built))

@@ -270,4 +270,3 @@ def _field_value(kind, path, big_endian):
         shift = (8 - size) * 8 + bits - offset * 8 if big_endian else 64 - (bits + bit_size - offset * 8)
         return RelocValue(shift & _M32 if shift >= 0 else shift & _M64, checked)
     return RelocValue(64 - bit_size & _M64, True)
-

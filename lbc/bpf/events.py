@@ -200,9 +200,8 @@ class PerfBuffer(_Buffer):
             raise
 
     def _attr(self):
-        attr = Attr(None, {"type": _p.PERF_TYPE_SOFTWARE, "size": _p.PERF_ATTR_SIZE_VER0, "config":
-        _p.PERF_COUNT_SW_BPF_OUTPUT,
-                           "sample_period": 1, "sample_type": _p.PERF_SAMPLE_RAW,
+        attr = Attr(None, {"type": _p.PERF_TYPE_SOFTWARE, "size": _p.PERF_ATTR_SIZE_VER0,
+                           "config": _p.PERF_COUNT_SW_BPF_OUTPUT, "sample_period": 1, "sample_type": _p.PERF_SAMPLE_RAW,
                            "read_format": _p.PERF_FORMAT_TOTAL_TIME_ENABLED | _p.PERF_FORMAT_TOTAL_TIME_RUNNING},
                     layout=_p.PERF_EVENT_ATTR, total=_p.PERF_EVENT_ATTR_SIZE)
         if self.wakeup_events:
@@ -244,8 +243,8 @@ class PerfBuffer(_Buffer):
     def _explain(error, doing):
         if error.errno in (errno.EPERM, errno.EACCES):
             return PrivilegeError("%s: %s" % (doing, error.what), "CAP_PERFMON (CAP_SYS_ADMIN before 5.8), or root",
-            error.call, error.errno,
-                                  cause=error, hint="kernel.perf_event_paranoid and container rules decide this")
+                                  error.call, error.errno, cause=error,
+                                  hint="kernel.perf_event_paranoid and container rules decide this")
         if error.errno in (errno.ENOENT, errno.EINVAL) and error.call == "perf_event_open":
             return NotSupported("perf events of type bpf-output", "4.4", error.errno, error.call, cause=error)
         return KernelError("%s: %s" % (doing, error.what), error.call, error.errno, cause=error)
@@ -253,9 +252,8 @@ class PerfBuffer(_Buffer):
     # -- CPUs that come and go -----------------------------------------------------------------------------------------
     def watch_cpus(self):
         """Open rings on CPUs that came, close those of CPUs that went.  ([came], [went]) as rings."""
-        online = [
-    cpu for cpu in self.kernel.online_cpus() if cpu < self.map.max_entries and (
-        self.wanted is None or cpu in self.wanted)]
+        online = [cpu for cpu in self.kernel.online_cpus() if cpu < self.map.max_entries
+                  and (self.wanted is None or cpu in self.wanted)]
         went = [ring for ring in self.rings if ring.cpu not in online]
         seqnum = self._uevents()
         if seqnum != self._seqnum or seqnum is None:
@@ -328,8 +326,8 @@ class RingBuffer(_Buffer):
     def __init__(self, kernel, ring_map, callback, codec=None, decode=None,
                  dropped=None, latency_ms=None, batches=False):
         if ring_map.type != _u.BPF_MAP_TYPE_RINGBUF:
-            raise InputError("map `%s` is no ring buffer but a %s" %
-     (ring_map.name, _u.MAP_TYPE_NAMES.get(ring_map.type)))
+            raise InputError("map `%s` is no ring buffer but a %s" % (ring_map.name,
+                                                                      _u.MAP_TYPE_NAMES.get(ring_map.type)))
         _Buffer.__init__(self, kernel or running_kernel, ring_map.name, callback, batches, None)
         self.map, self.dropped = ring_map, dropped
         self.tick_s = None if latency_ms is None else latency_ms / 1000.0

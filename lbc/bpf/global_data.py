@@ -80,9 +80,8 @@ class Globals(object):
             spec.data[start:end] = data
             return
         if spec.kind in ("rodata", "kconfig"):
-            raise InputError(
-    "variable `%s` is constant (.%s) and the object is loaded" %
-     (name, spec.kind), hint="set it before load()")
+            raise InputError("variable `%s` is constant (.%s) and the object is loaded" % (name, spec.kind),
+                             hint="set it before load()")
         memory = live.memory
         if memory is not None:
             memory[start:end] = data

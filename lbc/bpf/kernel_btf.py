@@ -14,7 +14,7 @@ from ..errors import KernelError, LbcError, NotFoundError, NotSupported
 from ..uapi import bpf as U
 from ..uapi.btf import BTF_KIND_FUNC, BTF_KIND_TYPEDEF
 
-__all__ = ["KernelBtf", "SYSFS"]
+__all__ = ["KernelBtf", "loaded_btf", "SYSFS"]
 
 SYSFS = "/sys/kernel/btf/vmlinux"
 
@@ -155,17 +155,7 @@ class KernelBtf(object):
             return self.kernel.read(path)
         except KernelError:
             pass
-        answer = _info(U.BPF_BTF_INFO, U.BPF_BTF_INFO_SIZE)
-        self.kernel.bpf(U.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": fd, "info.info_len": U.BPF_BTF_INFO_SIZE,
-                                                   "info.info": answer.buf})
-        size = answer.get("btf_size")
-        data = bytearray(size)
-        answer = _info(U.BPF_BTF_INFO, U.BPF_BTF_INFO_SIZE)
-        answer.set("btf", data)
-        answer.set("btf_size", size)
-        self.kernel.bpf(U.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": fd, "info.info_len": U.BPF_BTF_INFO_SIZE,
-                                                   "info.info": answer.buf})
-        return bytes(data)
+        return loaded_btf(self.kernel, fd)
 
     def module_btfs(self):
         """[Btf] of the modules: what CO-RE asks for when vmlinux has no candidate."""
@@ -235,6 +225,17 @@ class KernelBtf(object):
             if not (self._given and btf is self.path):
                 btf.close()
         self._ids = self._layout = None
+
+
+def loaded_btf(kernel, fd):
+    """Bytes of the BTF object ``fd`` in the kernel (4.18)."""
+    data = bytearray(kernel.info(fd, U.BPF_BTF_INFO, U.BPF_BTF_INFO_SIZE).get("btf_size"))
+    answer = _info(U.BPF_BTF_INFO, U.BPF_BTF_INFO_SIZE)
+    answer.set("btf", data)
+    answer.set("btf_size", len(data))
+    kernel.bpf(U.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": fd, "info.info_len": U.BPF_BTF_INFO_SIZE,
+                                          "info.info": answer.buf})
+    return bytes(data)
 
 
 def _attr(cmd, **fields):

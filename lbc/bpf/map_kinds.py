@@ -98,11 +98,8 @@ class Map(object):
     def put(self, key, value, flags=_u.BPF_ANY, locked=False):
         """Store.  ``flags``: BPF_ANY, BPF_NOEXIST, BPF_EXIST.  False when BPF_NOEXIST or BPF_EXIST said no."""
         try:
-            self.raw.update(
-    self.key_codec.encode(key),
-    self.value_codec.encode(value),
-    flags | (
-        _u.BPF_F_LOCK if locked else 0))
+            self.raw.update(self.key_codec.encode(key), self.value_codec.encode(value),
+                            flags | (_u.BPF_F_LOCK if locked else 0))
         except KernelError as error:
             if (flags, error.errno) in ((_u.BPF_NOEXIST, errno.EEXIST), (_u.BPF_EXIST, errno.ENOENT)):
                 return False
@@ -473,8 +470,8 @@ class Queue(Map):
             pass
 
     def _no_keys(self, *args, **kwargs):
-        raise InputError("map `%s` is a %s: it has no keys" %
-     (self.name, _u.MAP_TYPE_NAMES[self.type]), hint=self._HINT)
+        raise InputError("map `%s` is a %s: it has no keys" % (self.name, _u.MAP_TYPE_NAMES[self.type]),
+                         hint=self._HINT)
 
     _HINT = "use push(), pop(), peek(), drain()"
     get = put = discard = items = keys = values = __iter__ = __len__ = __contains__ = as_dict = update = _no_keys
@@ -504,8 +501,8 @@ class NoElements(Map):
     """Maps that hold no elements for user space: ring buffers (lbc.bpf.events reads them) and arenas (``.memory``)."""
 
     def _none(self, *args, **kwargs):
-        raise InputError("map `%s` is a %s: it has no elements" % (self.name, _u.MAP_TYPE_NAMES.get(self.type,
-        self.type)),
+        raise InputError("map `%s` is a %s: it has no elements"
+                         % (self.name, _u.MAP_TYPE_NAMES.get(self.type, self.type)),
                          hint="read ring buffers with lbc.bpf.events, arenas through .memory")
 
     get = put = discard = pop = items = keys = values = as_dict = update = clear = _none

@@ -15,16 +15,8 @@ from . import pinning
 from .map_kinds import KINDS, Map, MissingKey
 
 __all__ = [
-    "create",
-    "from_pin",
-    "from_id",
-    "from_fd",
-    "KINDS",
-    "Map",
-    "MissingKey",
-    "kernel_name",
-    "ring_size",
-     "explain_eperm"]
+    "create", "from_pin", "from_id", "from_fd", "KINDS", "Map", "MissingKey", "kernel_name", "ring_size",
+    "explain_eperm"]
 
 _NO_BTF = frozenset(getattr(_u, "BPF_MAP_TYPE_" + name) for name in (
     "PERF_EVENT_ARRAY CGROUP_ARRAY STACK_TRACE ARRAY_OF_MAPS HASH_OF_MAPS DEVMAP DEVMAP_HASH "
@@ -98,9 +90,8 @@ def create(kernel, spec, btf=None, btf_fd=0, inner_fd=None, pin_root=pinning.BPF
     finally:
         if inner is not None:
             inner.close()
-    made = KINDS.get(spec.type, Map)(kernel, fd, spec.name, spec.type, spec.key_size, spec.value_size,
-    spec.max_entries, flags, btf,
-                                     spec.key_type_id, spec.value_type_id, spec)
+    made = KINDS.get(spec.type, Map)(kernel, fd, spec.name, spec.type, spec.key_size, spec.value_size, spec.max_entries,
+                                     flags, btf, spec.key_type_id, spec.value_type_id, spec)
     try:
         if spec.data is not None:
             _fill(made, spec)
@@ -114,9 +105,9 @@ def create(kernel, spec, btf=None, btf_fd=0, inner_fd=None, pin_root=pinning.BPF
 
 def _create_fd(kernel, spec, btf_fd, inner_fd, extra):
     """(fd, flags that the kernel took): everything asked for, then with less: no mmap, no BTF ids, no name."""
-    base = {"map_type": spec.type, "key_size": spec.key_size, "value_size": spec.value_size, "max_entries":
-    spec.max_entries,
-            "map_extra": spec.extra, "map_ifindex": spec.ifindex, "inner_map_fd": inner_fd or 0}
+    base = {"map_type": spec.type, "key_size": spec.key_size, "value_size": spec.value_size,
+            "max_entries": spec.max_entries, "map_extra": spec.extra, "map_ifindex": spec.ifindex,
+            "inner_map_fd": inner_fd or 0}
     base.update(extra)
     flags = spec.flags
     if spec.numa_node is not None:
@@ -251,9 +242,8 @@ def have_type(kernel, map_type):
     if map_type in _RINGS:
         entries = kernel.page_size()
     try:
-        kernel.close(kernel.bpf(_u.BPF_MAP_CREATE, {"map_type": map_type, "key_size": key, "value_size":
-        value, "max_entries": entries,
-                                                    "map_flags": flags}))
+        kernel.close(kernel.bpf(_u.BPF_MAP_CREATE, {"map_type": map_type, "key_size": key, "value_size": value,
+                                                    "max_entries": entries, "map_flags": flags}))
         return True
     except KernelError as error:
         return error.errno != errno.EINVAL
@@ -292,8 +282,7 @@ def _shape(kernel, fd):
             raise
         return _shape_of_fdinfo(kernel, fd)      # before 4.13
     facts = {name: answer.get(name) for name in ("type", "id", "key_size", "value_size", "max_entries", "btf_id",
-    "btf_key_type_id",
-                                                 "btf_value_type_id")}
+                                                 "btf_key_type_id", "btf_value_type_id")}
     facts["flags"], facts["extra"] = answer.get("map_flags"), answer.get("map_extra")
     start, width = answer.layout["name"]
     facts["name"] = bytes(answer.buf[start:start + width]).partition(b"\0")[0].decode("ascii", "replace")
@@ -302,12 +291,8 @@ def _shape(kernel, fd):
 
 def _shape_of_fdinfo(kernel, fd):
     facts = dict.fromkeys(_COMPARED + ("id", "btf_id", "btf_key_type_id", "btf_value_type_id"), 0)
-    names = {
-    "map_type": "type",
-    "key_size": "key_size",
-    "value_size": "value_size",
-    "max_entries": "max_entries",
-     "map_flags": "flags"}
+    names = {"map_type": "type", "key_size": "key_size", "value_size": "value_size", "max_entries": "max_entries",
+             "map_flags": "flags"}
     for line in kernel.read("/proc/self/fdinfo/%d" % fd).decode("ascii", "replace").splitlines():
         word, _, value = line.partition(":")
         if word in names:
@@ -342,8 +327,7 @@ def _reuse(kernel, spec, path, btf):
         kernel.close(fd)
         raise
     found = KINDS.get(spec.type, Map)(kernel, fd, spec.name, spec.type, spec.key_size, spec.value_size,
-    spec.max_entries, spec.flags,
-                                      btf, spec.key_type_id, spec.value_type_id, spec)
+                                      spec.max_entries, spec.flags, btf, spec.key_type_id, spec.value_type_id, spec)
     found.pinned = path
     return found
 
@@ -354,9 +338,8 @@ def from_fd(kernel, fd, btf=None, name=None):
     if btf is None and facts["btf_id"]:
         btf = _Loaded(kernel, facts["btf_id"])
     return KINDS.get(facts["type"], Map)(kernel, fd, name or facts["name"], facts["type"], facts["key_size"],
-    facts["value_size"],
-                                         facts["max_entries"], facts["flags"], btf, facts["btf_key_type_id"],
-                                         facts["btf_value_type_id"])
+                                         facts["value_size"], facts["max_entries"], facts["flags"], btf,
+                                         facts["btf_key_type_id"], facts["btf_value_type_id"])
 
 
 def _open(kernel, fd, btf):
@@ -383,14 +366,8 @@ def from_id(kernel, map_id, btf=None):
         if error.errno == errno.ENOENT:
             raise NotFoundError("map id", str(map_id))
         if error.errno == errno.EPERM:
-            raise PrivilegeError(
-    "open map id %d: %s" %
-    (map_id,
-    error.what),
-    "CAP_SYS_ADMIN",
-    error.call,
-    error.errno,
-     cause=error)
+            raise PrivilegeError("open map id %d: %s" % (map_id, error.what), "CAP_SYS_ADMIN", error.call, error.errno,
+                                 cause=error)
         raise
     return _open(kernel, fd, btf)
 

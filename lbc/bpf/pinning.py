@@ -91,14 +91,8 @@ def unpin(kernel, path):
     except OSError as error:
         if error.errno == errno.ENOENT:
             return False
-        raise KernelError(
-    "remove the pin %s: %s" %
-    (path,
-    os.strerror(
-        error.errno)),
-        "unlink",
-        error.errno,
-         cause=error)
+        raise KernelError("remove the pin %s: %s" % (path, os.strerror(error.errno)), "unlink", error.errno,
+                          cause=error)
 
 
 def _explain(error, path, doing):
@@ -115,6 +109,5 @@ def _explain(error, path, doing):
         return KernelError(text, error.call, error.errno, cause=error, hint="as root: mount -t bpf bpf %s" % BPFFS)
     if error.errno in (errno.EPERM, errno.EACCES):
         return PrivilegeError("%s: %s" % (doing, error.what), "CAP_BPF and write access to the folder, or root",
-        error.call, error.errno,
-                              cause=error)
+                              error.call, error.errno, cause=error)
     return KernelError("%s: %s" % (doing, error.what), error.call, error.errno, cause=error)

@@ -10,16 +10,18 @@ from __future__ import absolute_import
 import errno
 import struct
 
+from .._py23 import integer_types, to_bytes
 from ..errors import KernelError, LbcError, NotFoundError, NotSupported
 from ..uapi import bpf as U
 from . import features, spec as S
 
 __all__ = ["Program", "Context", "load", "MAX_LOG"]
 
-MAX_LOG = 1 << 24              # more is refused by kernels before 5.2 (kernel/bpf/verifier.c: UINT_MAX >> 8)
+MAX_LOG = (1 << 24) - 1        # more is refused by kernels before 5.2 (kernel/bpf/verifier.c: UINT_MAX >> 8)
 LOG_START = 1 << 16
 _INSN = struct.Struct("=BBhi")
 _U32 = struct.Struct("=I")
+MAP_POISON = 2001000000        # ld_imm64 of a map that is not to be created (libbpf POISON_LDIMM64_MAP_BASE)
 _PROBE_READ = {113: 4, 112: 4, 115: 45, 114: 45}  # probe_read_{kernel,user}[_str] -> probe_read[_str], as before 5.5
 
 
@@ -35,13 +37,13 @@ class Context(object):
 
 class Program(object):
     """A loaded program: owns ``fd``.  ``spec`` is its ProgramSpec; ``log`` the verifier's log when one was asked
-    for."""
+    for; ``object`` the BpfObject that it belongs to, or None."""
 
     def __init__(self, kernel, spec, fd, log=""):
         self.kernel, self.spec, self.fd, self.log = kernel, spec, fd, log
         self.name, self.type, self.attach_type = spec.name, spec.type, spec.attach_type
         self.attach_btf_id = self.attach_btf_fd = 0
-        self.btf_fd = 0
+        self.object = None
 
     def __repr__(self):
         return "Program(%s, %s, fd %s)" % (self.name, U.PROG_TYPE_NAMES.get(self.type, self.type), self.fd)
@@ -56,9 +58,9 @@ class Program(object):
         return self.fd
 
     def pin(self, path):
-        """Pin to a file of a bpf file system (4.4)."""
-        from .._py23 import to_bytes
-        self.kernel.bpf(U.BPF_OBJ_PIN, {"pathname": to_bytes(path) + b"\0", "bpf_fd": self.fd})
+        """Pin to a file of a bpf file system (4.4); see pinning.pin."""
+        from . import pinning
+        pinning.pin(self.kernel, self.fd, path, "program `%s`" % self.name)
 
     def info(self):
         """ProgramInfo: id, lengths in bytes, run time statistics (4.13; members that the kernel lacks are 0)."""
@@ -176,14 +178,19 @@ def _patch(context, spec):
                 _without_global_data(context, spec, insns, reloc)
                 continue
             if table is None:
-                raise _no_map(context, spec, reloc)
+                if not _is_off(context, reloc.name):
+                    raise _no_map(context, spec, reloc)
+                poison = MAP_POISON + list(context.spec.maps).index(reloc.name)
+                for half in (at, at + 8):
+                    pack(insns, half, 0x85, 0, 0, poison)
+                continue
             fd = table.fd
             if kind == S.MAP:
                 pack(insns, at, code, regs & 15 | U.BPF_PSEUDO_MAP_FD << 4, 0, fd)
                 pack(insns, at + 8, 0, 0, 0, 0)
             else:
                 pack(insns, at, code, regs & 15 | U.BPF_PSEUDO_MAP_VALUE << 4, 0, fd)
-                pack(insns, at + 8, 0, 0, 0, reloc.offset)
+                pack(insns, at + 8, 0, 0, 0, _signed(reloc.offset & 0xffffffff))
         elif kind == S.FUNC_ADDR:
             continue  # the linker made it relative
         elif kind == S.KSYM or (kind == S.KFUNC and code == 0x18):
@@ -227,15 +234,22 @@ def _without_global_data(context, spec, insns, reloc):
                        "do not")
 
 
+def _is_off(context, name):
+    """Was the map left out on purpose?  Then, as with libbpf, a program may refer to it where it never comes by."""
+    table = context.spec.maps.get(name)
+    return table is not None and not table.autocreate
+
+
 def _no_map(context, spec, reloc):
     table = context.spec.maps.get(reloc.name)
     if table is not None and table.data is not None and not features.have(context.kernel, "global_data"):
         return _Retry()
     return LbcError("program `%s` uses map `%s`, which was not created" % (spec.name, reloc.name),
-                    hint="autocreate is off for it, or this kernel lacks its type")
+                    hint="its own error says why")
 
 
 def _signed(value):
+    """The 32-bit ``value`` (unsigned) as an immediate holds it."""
     return value - (1 << 32) if value >> 31 else value
 
 
@@ -289,7 +303,7 @@ def _replaced(context, spec):
         raise LbcError("program `%s`: what it replaces is not set" % spec.name,
                        hint="before loading: obj.programs.%s.attach_to = (program, \"function\")" % spec.name)
     program, name = target
-    fd = program if isinstance(program, int) else program.fd
+    fd = program if isinstance(program, integer_types) else program.fd
     kernel = context.kernel
     info = kernel.info(fd, U.BPF_PROG_INFO, U.BPF_PROG_INFO_SIZE)
     btf_id = info.get("btf_id")
@@ -297,11 +311,10 @@ def _replaced(context, spec):
         raise LbcError("program `%s`: its target has no BTF, so its functions have no names" % spec.name)
     btf_fd = kernel.bpf(U.BPF_BTF_GET_FD_BY_ID, {"btf_id": btf_id})
     try:
-        from .kernel_btf import KernelBtf
+        from .kernel_btf import loaded_btf
         from ..btf import parse
         from ..uapi.btf import BTF_KIND_FUNC
-        raw = KernelBtf(kernel)._module_data(btf_fd, "\0")
-        found = parse.Btf(raw).find_one(name, BTF_KIND_FUNC)
+        found = parse.Btf(loaded_btf(kernel, btf_fd)).find_one(name, BTF_KIND_FUNC)
     finally:
         kernel.close(btf_fd)
     if not found:
@@ -313,7 +326,7 @@ def _replaced(context, spec):
 def clean_name(name):
     """At most 15 bytes that every kernel with names takes (bpf_obj_name_cpy: letters, digits, '_')."""
     return bytes(bytearray(char if chr(char).isalnum() and char < 128 or char == 0x5f else 0x5f
-                           for char in bytearray(name.encode("utf-8"))[:15]))
+                           for char in bytearray(to_bytes(name))[:15]))
 
 
 def _info_block(rows, width):
@@ -340,7 +353,7 @@ def load(context, spec):
               "license": bytes(context.spec.license) + b"\0",
               "prog_flags": spec.flags, "attach_btf_id": btf_id, "attach_btf_obj_fd": attach_fd}
     fields["expected_attach_type"] = context.targets[spec.name][2] if spec.name in context.targets else spec.attach_type
-    if spec.type == U.BPF_PROG_TYPE_KPROBE and facts.get("kern_version_free") is not True:
+    if spec.type == U.BPF_PROG_TYPE_KPROBE:
         fields["kern_version"] = features.version_code(kernel)  # the object's own "version" would only ever be wrong
     if facts.get("prog_name") is not False:
         fields["prog_name"] = clean_name(spec.name)

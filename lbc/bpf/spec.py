@@ -67,8 +67,9 @@ class MapSpec(_Value):
     pin_by_name              LIBBPF_PIN_BY_NAME was asked for
     inner                    MapSpec of the template of a map-in-map, or None
     slots                    [(index, name)]: maps or programs that fill the map before programs load
-    data                     bytearray: first content of a global data section (None for other maps); change it before
-    load kind                     "map", or for global data "rodata" "data" "bss" "kconfig", or "struct_ops"
+    data                     bytearray: first content of a global data section (None for other maps); change it
+                             before load
+    kind                     "map", or for global data "rodata" "data" "bss" "kconfig", or "struct_ops"
     section                  where it was defined (".maps", "maps", ".rodata.str" ...)
     variables                {name: Variable} of global data
     struct_ops_type          name of the kernel struct (struct_ops only); struct_ops_funcs: {member: program name}
@@ -106,16 +107,14 @@ class ProgramSpec(_Value):
     autoload, autoattach     '?' sections are not loaded unless asked for
     """
     __slots__ = ("name", "section", "type", "attach_type", "attach_to", "section_def", "flags", "insns", "relocs",
-                 "core_relos",
-                 "func_info", "line_info", "subprograms", "autoload", "autoattach", "section_offset", "poisoned",
-                 "is_global")
+                 "core_relos", "func_info", "line_info", "subprograms", "autoload", "autoattach", "section_offset",
+                 "poisoned", "is_global")
 
     def __init__(self, name, section, type=0, attach_type=0, attach_to="", section_def=None, flags=0, insns=None,
-                 relocs=(),
-                 core_relos=(), func_info=(), line_info=(), subprograms=(), autoload=True, autoattach=True,
-                 section_offset=0,
-                 poisoned=None, is_global=True):
-        self.name, self.section, self.type, self.attach_type, self.attach_to = name, section, type, attach_type, attach_to
+                 relocs=(), core_relos=(), func_info=(), line_info=(), subprograms=(), autoload=True,
+                 autoattach=True, section_offset=0, poisoned=None, is_global=True):
+        self.name, self.section, self.type = name, section, type
+        self.attach_type, self.attach_to = attach_type, attach_to
         self.section_def, self.flags = section_def, flags
         self.insns = bytearray() if insns is None else insns
         self.relocs, self.core_relos = list(relocs), list(core_relos)

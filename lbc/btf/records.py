@@ -15,8 +15,8 @@ __all__ = ["Record", "EnumValue", "enum_class", "record_class", "text_of", "int_
 
 # words no Python takes as an attribute name, 2.7 to 3.13; such members are also there as NAME_
 _KEYWORDS = frozenset(
-    "and as assert async await break class continue def del elif else except exec finally for from global if import in is "
-    "lambda nonlocal not or pass print raise return try while with yield None True False".split())
+    "and as assert async await break class continue def del elif else except exec finally for from global if import "
+    "in is lambda nonlocal not or pass print raise return try while with yield None True False".split())
 
 
 class Record(object):

@@ -6,10 +6,9 @@ the n-th type is to step over all before it.  This walks as far as asked and kee
 from __future__ import absolute_import
 
 import struct
-import sys
 from array import array
 
-from .._py23 import range
+from .._py23 import PY2, range
 from ..errors import FormatError
 from ..uapi import btf as _u
 
@@ -18,7 +17,7 @@ __all__ = ["Header", "TypeWalk", "BLOCK"]
 BLOCK = 64
 _BLOCK_RANGE = range(BLOCK)
 _WINDOW = 24 * 1024  # words looked at together where memoryview cannot show them in place: 96 kB, below malloc's mmap
-_NATIVE = "<" if sys.byteorder == "little" else ">"
+_NATIVE = "<" if struct.pack("=H", 1) == b"\1\0" else ">"
 
 # info word -> words to the next type: (fixed, per vlen element).  btf_type itself is 3 words.
 _SIZES = {
@@ -120,7 +119,7 @@ class TypeWalk(object):
         self._next = 0  # index and word position where the walk stands
         self._position = 0
         self.done = not self._end
-        self._in_place = sys.version_info[0] > 2 and header.order == _NATIVE and not self._start & 3
+        self._in_place = not PY2 and header.order == _NATIVE and not self._start & 3
         self._view = self._words = None
         self._low = self._high = 0  # words self._words covers
 

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from .._py23 import near, range, to_bytes, to_text, u64_array
 from ..errors import FormatError, InputError, NotFoundError
 from ..uapi import elf as c
-from .reader import Elf, StringTable, open_elf
+from .reader import Elf, open_elf
 
 __all__ = ["Function", "Functions", "SymbolTable", "open_functions"]
 

@@ -20,7 +20,6 @@ from __future__ import absolute_import
 
 import os
 import sys
-import time
 
 from .. import host
 from ..bpf.links.tracefs import need_tracefs

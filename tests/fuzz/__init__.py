@@ -1,1 +1,2 @@
 """Seeded mutations of hostile inputs: a value or one of lbc.errors, in bounded time and memory."""
+from __future__ import absolute_import

@@ -77,7 +77,8 @@ class Reporter(object):
         if report.outcome != "passed":
             write({"id": report.nodeid, "outcome": report.outcome, "seconds": 0, "text": reason(report)})
 
-    def pytest_runtest_protocol(self, item):  # None: the runner's own comes next, as this plugin was registered after it
+    # None: the runner's own comes next, as this plugin was registered after it
+    def pytest_runtest_protocol(self, item):
         self.reset()
         mark = item.get_closest_marker("timeout_s")
         write({"start": item.nodeid, "seconds": mark.args[0] if mark else 0})

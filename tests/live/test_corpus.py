@@ -1,5 +1,8 @@
 """Every fixture on the running kernel: lbc and libbpf load the same objects, and the same programs of those refused.
 
+In the lab Python 2.7 takes every eighth of them (what differs between the Pythons the pure tests hold), and bpftool, a
+process for each object, is asked about every eighth.
+
 Judges: libbpf 1.1 of this machine behind tests/reference/libbpf_load.c, the lab's newer libbpf behind the same program
 where it was fetched, and `bpftool prog loadall` by its exit status.  All objects of one judge run in one process.
 """
@@ -9,6 +12,7 @@ import glob
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -22,6 +26,8 @@ from . import LAB, bpffs
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout_s(900)]
 
+EIGHTH = corpus.names()[::8]
+FIXTURES = EIGHTH if LAB and sys.version_info[0] == 2 else corpus.names()
 # Where lbc decides other than a judge, on purpose.  {fixture: why}
 LBC_LOADS = {
     "map_legacy": "`maps` sections were the only form before 2019; libbpf dropped them in 1.0, old objects have them",
@@ -90,7 +96,7 @@ def verdicts(judge, world):
                 pytest.skip("the lab has no newer libbpf")
             root = tempfile.mkdtemp(prefix="lbc-judge-", dir=bpffs())
             try:
-                known[newer] = judge.run(corpus.names(), newer, ["--pin-root", root])
+                known[newer] = judge.run(FIXTURES, newer, ["--pin-root", root])
             finally:
                 shutil.rmtree(root)
         return known[newer]
@@ -158,7 +164,8 @@ def test_objects_load_or_fail_as_libbpf_says(verdicts, ours):
     expected = dict(LBC_LOADS, **NEWER_SECTIONS)
     found = differences(rows, ours, expected)
     assert not found, "\n".join(found)
-    assert len(rows) > 150 and sum(1 for row in rows.values() if row["load"] == 0) > 60  # the judge did judge
+    assert len(rows) == len(FIXTURES) and len(corpus.names()) > 150
+    assert sum(1 for row in rows.values() if row["load"] == 0) > len(FIXTURES) / 3  # the judge did judge
 
 
 def test_objects_load_or_fail_as_newer_libbpf_says(verdicts, ours):
@@ -169,10 +176,10 @@ def test_objects_load_or_fail_as_newer_libbpf_says(verdicts, ours):
 def test_deliberate_differences_are_still_differences(verdicts, ours):
     """A row of the tables above that no longer differs is to be taken out."""
     rows = verdicts()
-    for name in LBC_LOADS:
+    for name in set(LBC_LOADS).intersection(rows):
         assert rows[name]["open"], "%s: libbpf takes it now" % name
         assert ours(name) is None, "%s: lbc refuses it: %s" % (name, ours(name))
-    for name in NEWER_SECTIONS:
+    for name in set(NEWER_SECTIONS).intersection(rows):
         assert rows[name]["open"] or rows[name]["load"], "%s: the system's libbpf takes it now" % name
 
 
@@ -191,7 +198,7 @@ def test_refusals_of_the_kernel_have_libbpfs_errno(verdicts, ours):
                 found.append("%s, %s: libbpf errno %d, lbc %d (%s)" % (
                     name, program, -verdict["load"], error.errno or 0, said(error)))
     assert not found, "\n".join(found)
-    assert compared >= 15
+    assert compared >= len(FIXTURES) / 12
 
 
 BPFTOOL = """cd "$1"
@@ -224,11 +231,13 @@ def test_bpftool_loadall_agrees_with_the_judge(verdicts):
         pytest.skip("no bpftool")
     root = tempfile.mkdtemp(prefix="lbc-bpftool-", dir=bpffs())
     try:
-        statuses = bpftool_statuses(corpus.names(), root)
+        statuses = bpftool_statuses(EIGHTH if LAB else FIXTURES, root)
     finally:
         shutil.rmtree(root)
     found = []
     for name, row in sorted(verdicts().items()):
+        if name not in statuses:
+            continue
         loads = not row["open"] and not row["load"]
         if name in BPFTOOL_DIFFERS:
             loads = BPFTOOL_DIFFERS[name][0]

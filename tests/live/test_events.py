@@ -32,16 +32,8 @@ class Rig(object):
         self.kernel, self.open = kernel, []
 
     def map(self, kind, size=1 << 18):
-        spec = MapSpec(
-    "ev",
-    U.BPF_MAP_TYPE_RINGBUF,
-    0,
-    0,
-    size) if kind == "ring" else MapSpec(
-        "ev",
-        U.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
-        4,
-         4)
+        spec = (MapSpec("ev", U.BPF_MAP_TYPE_RINGBUF, 0, 0, size) if kind == "ring"
+                else MapSpec("ev", U.BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4))
         try:
             m = maps.create(self.kernel, spec)
         except NotSupported as error:
@@ -292,10 +284,8 @@ def test_below_the_watermark(rig):
 
 def test_perf_losses_are_counted(rig):
     got, told = [], []
-    buf, emit = rig.setup(
-    "perf", lambda cpu, data: got.append(
-        first(data)), lost=lambda cpu, count: told.append(
-            (cpu, count)), pages=1)
+    buf, emit = rig.setup("perf", lambda cpu, data: got.append(first(data)),
+                          lost=lambda cpu, count: told.append((cpu, count)), pages=1)
     refused = emit(1000)
     assert refused > 0
     while buf.consume():

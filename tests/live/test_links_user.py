@@ -14,7 +14,6 @@ from lbc.bpf.links import attach, usdt
 from lbc.bpf.syscalls import kernel
 from lbc.errors import NotFoundError, NotSupported
 from lbc.uapi import bpf as U
-from tests import linkskit
 from tests.oldkernel import OldKernel
 from . import kernel_version, need, need_version, skip
 from .test_links import bpf, counted  # noqa: F401  (fixture)
@@ -24,20 +23,25 @@ pytestmark = pytest.mark.live
 SOURCE = """
 #include <stdio.h>
 #include <stdlib.h>
-#define NOTE(args) __asm__ volatile("990: nop\\n .pushsection .note.stapsdt,\\"\\",\\"note\\"\\n .balign 4\\n .4byte 992f-991f,994f-993f,3\\n" \\
- "991: .asciz \\"stapsdt\\"\\n992: .balign 4\\n993: .8byte 990b\\n .8byte _.stapsdt.base\\n .8byte tst_sem\\n .asciz \\"tst\\"\\n .asciz \\"args\\"\\n" \\
+#define NOTE(args) __asm__ volatile("990: nop\\n .pushsection .note.stapsdt,\\"\\",\\"note\\"\\n" \\
+ " .balign 4\\n .4byte 992f-991f,994f-993f,3\\n" \\
+ "991: .asciz \\"stapsdt\\"\\n992: .balign 4\\n993: .8byte 990b\\n .8byte _.stapsdt.base\\n .8byte tst_sem\\n" \\
+ " .asciz \\"tst\\"\\n .asciz \\"args\\"\\n" \\
  " .asciz \\"" args "\\"\\n994: .balign 4\\n .popsection\\n" \\
- ".ifndef _.stapsdt.base\\n .pushsection .stapsdt.base,\\"aG\\",\\"progbits\\",.stapsdt.base,comdat\\n .weak _.stapsdt.base\\n .hidden _.stapsdt.base\\n" \\
+ ".ifndef _.stapsdt.base\\n .pushsection .stapsdt.base,\\"aG\\",\\"progbits\\",.stapsdt.base,comdat\\n" \\
+ " .weak _.stapsdt.base\\n .hidden _.stapsdt.base\\n" \\
  "_.stapsdt.base: .space 1\\n .size _.stapsdt.base,1\\n .popsection\\n.endif\\n" : : "D"(a), "S"(b), "d"(c), "c"(1L))
 __attribute__((section(".probes"), used)) unsigned short tst_sem;
 __attribute__((noinline)) int work_one(int x) { __asm__ volatile(""); return x + 1; }
 __attribute__((noinline)) int work_two(int x) { __asm__ volatile(""); return x + 2; }
-__attribute__((noinline)) void fire(int a, long b, short *c) { NOTE("-4@%%edi -8@%%rsi -2@(%%rdx) -4@$77 2@2(%%rdx) 8f@%%xmm0"); }
-__attribute__((noinline)) void fire2(int a, long b, short *c) { NOTE("-4@%%edi -8@%%rsi -2@(%%rdx) -4@$77 2@2(%%rdx) 8f@%%xmm0"); }
+#define ARGS "-4@%%edi -8@%%rsi -2@(%%rdx) -4@$77 2@2(%%rdx) 8f@%%xmm0"
+__attribute__((noinline)) void fire(int a, long b, short *c) { NOTE(ARGS); }
+__attribute__((noinline)) void fire2(int a, long b, short *c) { NOTE(ARGS); }
 int main(int argc, char **argv) {
   int i, n = atoi(argv[1]); short arr[4] = {-5, 6, 7, 8};
   if (argc > 2) getchar();
-  for (i = 0; i < n; i++) { work_one(i); work_two(i); work_two(i); fire(-3, 1234567890123L, arr); fire2(-3, 1234567890123L, arr); }
+  for (i = 0; i < n; i++) { work_one(i); work_two(i); work_two(i);
+                            fire(-3, 1234567890123L, arr); fire2(-3, 1234567890123L, arr); }
   printf("%d\\n", *(volatile unsigned short *)&tst_sem); fflush(stdout);
   if (argc > 2) getchar();
   return 0;
@@ -50,7 +54,8 @@ BPF_SOURCE = """
 #include <linux/ptrace.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/usdt.bpf.h>
-struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 16); __type(key, int); __type(value, long); } out SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 16); __type(key, int); __type(value, long); }
+    out SEC(".maps");
 static void put(int k, long v) { long *p = bpf_map_lookup_elem(&out, &k); if (p) *p = v; }
 static void add(int k, long v) { long *p = bpf_map_lookup_elem(&out, &k); if (p) __sync_fetch_and_add(p, v); }
 SEC("usdt") int args(struct pt_regs *ctx)

@@ -71,14 +71,8 @@ def test_hash_against_bpftool(make, kind, flags):
     del m[8]
     told = {octets(row["key"]): octets(row["value"]) for row in bpftool("map", "dump", "id", str(map_id(m)))}
     assert told == {struct.pack("=I", i): struct.pack("=Q", 1 << 63 if i == 7 else i * i) for i in range(100) if i != 8}
-    assert dict(
-    m.items()) == m.as_dict() == {
-        struct.unpack(
-            "=I",
-            k)[0]: struct.unpack(
-                "=Q",
-                v)[0] for k,
-                 v in told.items()}
+    assert dict(m.items()) == m.as_dict() == {
+        struct.unpack("=I", k)[0]: struct.unpack("=Q", v)[0] for k, v in told.items()}
     assert dict(m.raw.items()) == told
     assert sorted(m.keys()) == sorted(m) == [i for i in range(100) if i != 8]
     assert len(m) == 99 and 0 in m and 8 not in m
@@ -412,22 +406,10 @@ def test_freeze(make):
 def test_globals(kernel, mapped):
     variables = {"count": Variable("count", 0, 4), "name": Variable("name", 8, 3), "wide": Variable("wide", 16, 8)}
     flags = U.BPF_F_MMAPABLE if mapped else 0
-    data = MapSpec(
-    "g.data",
-    U.BPF_MAP_TYPE_ARRAY,
-    4,
-    24,
-    1,
-    flags,
-    data=bytearray(
-        b"\x05" +
-        b"\0" *
-        23),
-        kind="data",
-         variables=variables)
+    data = MapSpec("g.data", U.BPF_MAP_TYPE_ARRAY, 4, 24, 1, flags, data=bytearray(b"\x05" + b"\0" * 23), kind="data",
+                   variables=variables)
     const = MapSpec("g.rodata", U.BPF_MAP_TYPE_ARRAY, 4, 8, 1, flags | U.BPF_F_RDONLY_PROG, data=bytearray(8),
-    kind="rodata",
-                    variables={"limit": Variable("limit", 0, 8)})
+                    kind="rodata", variables={"limit": Variable("limit", 0, 8)})
     g = Globals([data, const])
     assert g.count == 5 and g.limit == 0 and sorted(g) == ["count", "limit", "name", "wide"]
     g.count, g.limit = 6, 1 << 40

@@ -1,1 +1,2 @@
 """Tests of lbc.bpf."""
+from __future__ import absolute_import

@@ -6,7 +6,8 @@ import struct
 import pytest
 
 from lbc.bpf import linker
-from lbc.bpf.spec import CALL, FUNC_ADDR, KCONFIG, KFUNC, KSYM, MAP, MAP_VALUE, Extern, MapSpec, ObjectSpec, ProgramSpec, Reloc
+from lbc.bpf.spec import (CALL, FUNC_ADDR, KCONFIG, KFUNC, KSYM, MAP, MAP_VALUE, Extern, MapSpec, ObjectSpec,
+                          ProgramSpec, Reloc)
 from lbc.errors import RelocError
 
 EXIT = struct.pack("<BBhi", 0x95, 0, 0, 0)

@@ -98,14 +98,8 @@ def test_perf_array_and_ring_sizes():
         with maps.create(kernel, spec(U.BPF_MAP_TYPE_RINGBUF, 0, 0, asked)) as m:
             assert m.max_entries == made
     # page multiple, not power of two: libbpf's adjust_ringbuf_sz() goes up as well
-    assert maps.ring_size(
-    3 *
-    4096,
-    4096) == 16384 and maps.ring_size(
-        0,
-        4096) == 0 and maps.ring_size(
-            1,
-             65536) == 65536
+    assert maps.ring_size(3 * 4096, 4096) == 16384 and maps.ring_size(0, 4096) == 0
+    assert maps.ring_size(1, 65536) == 65536
 
 
 @pytest.mark.parametrize("version", [(4, 9), (4, 11), (4, 12), (5, 4), (5, 6), (6, 1)])
@@ -183,10 +177,8 @@ def test_a_failing_start_leaves_nothing():
         maps.create(kernel, data_spec())
     assert not kernel.open_fds()
     kernel = OldKernel((6, 1))
-    kernel.refuse.append(
-    ("BPF_MAP_CREATE",
-    errno.EINVAL,
-     lambda attr: attr.get("map_type") == U.BPF_MAP_TYPE_HASH_OF_MAPS))
+    kernel.refuse.append(("BPF_MAP_CREATE", errno.EINVAL,
+                          lambda attr: attr.get("map_type") == U.BPF_MAP_TYPE_HASH_OF_MAPS))
     with pytest.raises(KernelError):
         maps.create(kernel, spec(U.BPF_MAP_TYPE_HASH_OF_MAPS, 4, 4, inner=spec()))
     assert not kernel.open_fds()

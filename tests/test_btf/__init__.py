@@ -1,1 +1,2 @@
 """Tests of lbc.btf."""
+from __future__ import absolute_import

@@ -66,8 +66,8 @@ def test_order_and_forward_declarations():
     btf = parse.Btf(maker.bytes())
     assert integer == 1
     assert dump.dump(btf, other) == (
-        "struct node;\n\nstruct other;\n\nstruct node {\n\tstruct node *next;\n\tstruct other *o;\n};\n\nstruct other {\n"
-        "\tstruct node inside;\n};\n")
+        "struct node;\n\nstruct other;\n\nstruct node {\n\tstruct node *next;\n\tstruct other *o;\n};\n\n"
+        "struct other {\n\tstruct node inside;\n};\n")
 
 
 def test_hostile():

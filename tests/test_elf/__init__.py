@@ -1,1 +1,2 @@
 """Tests of lbc.elf."""
+from __future__ import absolute_import

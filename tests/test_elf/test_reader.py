@@ -18,7 +18,8 @@ struct { int (*type)[1]; int (*max_entries)[4]; int *key; long *value; } counts 
 static void *(*lookup)(void *, const void *) = (void *)1;
 int total = 3;
 static __attribute__((noinline)) int add(int a) { return a + total; }
-__attribute__((section("kprobe/x"))) int first(void *ctx) { int k = 0; long *v = lookup(&counts, &k); return v ? *v : add(k); }
+__attribute__((section("kprobe/x"))) int first(void *ctx) {
+    int k = 0; long *v = lookup(&counts, &k); return v ? *v : add(k); }
 __attribute__((section("tracepoint/a/b"))) int second(void *ctx) { return add(total); }
 char LICENSE[] __attribute__((section("license"))) = "GPL";
 """
@@ -52,9 +53,8 @@ def readelf_sections(path):
     """[(name, type text, addr, offset, size, entsize, flags text, link, info, align)] of readelf -SW."""
     rows = []
     for line in tool("readelf", "-SW", path).splitlines():
-        match = re.match(
-            r"\s+\[\s*(\d+)\] (\S*)\s+(\S+)\s+([0-9a-f]{8,16}) ([0-9a-f]+) ([0-9a-f]+) ([0-9a-f]+)\s(.{3})\s+(\d+)\s+(\d+)\s+(\d+)",
-                         line)
+        match = re.match(r"\s+\[\s*(\d+)\] (\S*)\s+(\S+)\s+([0-9a-f]{8,16}) ([0-9a-f]+) ([0-9a-f]+) ([0-9a-f]+)\s(.{3})"
+                         r"\s+(\d+)\s+(\d+)\s+(\d+)", line)
         if match:
             g = match.groups()
             rows.append((g[1], int(g[3], 16), int(g[4], 16), int(g[5], 16), int(g[6], 16), int(g[8]), int(g[9]),

@@ -14,11 +14,13 @@ from tests.test_elf.test_reader import compile_c, tool
 NOTE = '''__asm__(".pushsection .note.stapsdt,\\"?\\",\\"note\\"\\n.balign 4\\n.4byte 992f-991f,994f-993f,3\\n"
 "991: .asciz \\"stapsdt\\"\\n992: .balign 4\\n993: .8byte %s\\n.8byte _.stapsdt.base\\n.8byte %s\\n"
 ".asciz \\"%s\\"\\n.asciz \\"%s\\"\\n.asciz \\"%s\\"\\n994: .balign 4\\n.popsection\\n"
-".ifndef _.stapsdt.base\\n.pushsection .stapsdt.base,\\"aG\\",\\"progbits\\",.stapsdt.base,comdat\\n.weak _.stapsdt.base\\n"
-".hidden _.stapsdt.base\\n_.stapsdt.base: .space 1\\n.size _.stapsdt.base,1\\n.popsection\\n.endif");
+".ifndef _.stapsdt.base\\n.pushsection .stapsdt.base,\\"aG\\",\\"progbits\\",.stapsdt.base,comdat\\n"
+".weak _.stapsdt.base\\n.hidden _.stapsdt.base\\n_.stapsdt.base: .space 1\\n"
+".size _.stapsdt.base,1\\n.popsection\\n.endif");
 '''
 PROGRAM = ("unsigned short gate __attribute__((section(\".probes\"))) = 0;\n"
-           "int main(int c, char **v) { __asm__ volatile(\"site1: nop\"); __asm__ volatile(\"site2: nop\"); return gate; }\n" +
+           "int main(int c, char **v) { __asm__ volatile(\"site1: nop\"); __asm__ volatile(\"site2: nop\"); "
+           "return gate; }\n" +
            NOTE % ("site1", "gate", "app", "begin", "-4@%%edi 8@%%rsi") + NOTE % ("site2", "0", "app", "end", ""))
 
 

@@ -1,8 +1,7 @@
 """Attachment: one loaded program to one (or many) places.  ``attach()`` chooses by section and program type.
 
-Modules import one way: base, residue -> tracefs -> kfunc -> perf -> multi, usdt; tracing, cgroup, netns, netlink ->
-net.
-Only what an attachment needs is imported.
+Modules import one way: base, residue -> tracefs -> kfunc -> perf -> multi, usdt; tracing,
+cgroup, netns, netlink -> net.  Only what an attachment needs is imported.
 """
 from __future__ import absolute_import
 
@@ -19,9 +18,11 @@ def attach(kernel, program, target=None, **options):
 
     kprobe, kretprobe   target "func", "func+0x10", "module:func", address; offset, maxactive, cookie, way
     ksyscall            target "openat"; cookie
-    uprobe, uretprobe   target "BINARY:FUNC+off"; or path, func, offset; pid (-1 all, 0 self), ref_ctr_offset, cookie,
-    way kprobe.multi, kprobe.session, uprobe.multi (.session)   target "vfs_*" / "BINARY:pattern"; or functions=[...],
-    cookies usdt                target "BINARY:PROVIDER:NAME"; pid, cookie
+    uprobe, uretprobe   target "BINARY:FUNC+off"; or path, func, offset; pid (-1 all, 0 self), ref_ctr_offset,
+                        cookie, way
+    kprobe.multi, kprobe.session, uprobe.multi (.session)   target "vfs_*" / "BINARY:pattern"; or functions=[...],
+                        cookies
+    usdt                target "BINARY:PROVIDER:NAME"; pid, cookie
     tracepoint          target "category/name"; cookie          raw_tp   target "name"; cookie
     tp_btf, fentry, fexit, fmod_ret, lsm   cookie               freplace   target Program, function_btf_id
     iter                map, pid, tid, cgroup, order: IterLink, ``link.read()``
@@ -64,10 +65,9 @@ def _choose(program):
     name = _u.PROG_TYPE_NAMES.get(kind, "type %d" % kind)
     if kind == _u.BPF_PROG_TYPE_STRUCT_OPS:
         raise InputError("program `%s`: struct_ops programs are attached through their map" % program.name)
+    called = "such programs run when called: test run, tail call or another program"
     raise InputError("program `%s`: no way to attach programs of type %s (section `%s`)"
-                     % (program.name, name, program.spec.section),
-                     hint="such programs run when called: test run, tail call or another program"
-                     if name in ("syscall", "ext") else None)
+                     % (program.name, name, program.spec.section), hint=called if name in ("syscall", "ext") else None)
 
 
 def _is_return(program):
@@ -180,8 +180,7 @@ _BY_SECTION = {"kprobe": _kprobe, "uprobe": _uprobe, "ksyscall": _ksyscall, "usd
                "tracing_multi": _tracing_multi,
                "kprobe_multi": _kprobe_multi, "kprobe_session": _kprobe_session, "uprobe_multi": _uprobe_multi}
 _BY_TYPE = {_u.BPF_PROG_TYPE_KPROBE: _kprobe, _u.BPF_PROG_TYPE_TRACEPOINT: _tracepoint,
-            _u.BPF_PROG_TYPE_TRACING: _trace,
-            _u.BPF_PROG_TYPE_LSM: _trace, _u.BPF_PROG_TYPE_EXT: _trace,
+            _u.BPF_PROG_TYPE_TRACING: _trace, _u.BPF_PROG_TYPE_LSM: _trace, _u.BPF_PROG_TYPE_EXT: _trace,
             _u.BPF_PROG_TYPE_RAW_TRACEPOINT: _raw_tracepoint,
             _u.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE: _raw_tracepoint, _u.BPF_PROG_TYPE_PERF_EVENT: _perf_event,
             _u.BPF_PROG_TYPE_XDP: _net("attach_xdp"), _u.BPF_PROG_TYPE_SCHED_CLS: _net("attach_tc"),

@@ -103,9 +103,8 @@ def explain(kernel, error, symbol, offset, kind):
                            "give the address: one of %s" % ", ".join("0x%x" % row[0] for row in rows[:6]))
     if error.errno in (errno.EINVAL, errno.ENOENT) and rows:
         if not _traceable(kernel, symbol.rpartition(":")[2]) or _blacklisted(kernel, symbol):
-            return KernelError(
-                "%s: the function cannot be probed: it is notrace, blacklisted or in a section without tracing"
-                               % doing, error.call, error.errno, error,
+            return KernelError("%s: the function cannot be probed: it is notrace, blacklisted or in a section "
+                               "without tracing" % doing, error.call, error.errno, error,
                 "/sys/kernel/debug/kprobes/blacklist lists such functions; "
                                "probe a caller instead")
     if error.errno == errno.EINVAL and rows and rows[0][3] == "" and symbol.startswith("__"):

@@ -60,7 +60,8 @@ def _xdp_link(kernel, program, target, index, flags, replace):
 def _xdp_error(kernel, program, target, error):
     hint = error.hint
     if error.errno in (errno.EBUSY, errno.EEXIST):
-        hint = "there is an XDP program on it already: `ip link show %s` names it; replace=True takes its place" % target
+        hint = "there is an XDP program on it already: `ip link show %s` names it; " \
+               "replace=True takes its place" % target
     return refused(kernel, error, "attach `%s` to %s" % (program.name, target), hint)
 
 

@@ -87,8 +87,8 @@ def interfaces(kernel):
     """{name: index} of all interfaces of this network name space."""
     rows = {}
     for _, payload in request(kernel, _RTM_GETLINK, _NLM_F_DUMP, _ifinfo()):
-        rows[to_text(attributes(payload, 16).get(_IFLA_IFNAME, b"").rstrip(b"\0"))] = struct.unpack_from("=i", payload,
-                                                                                                         4)[0]
+        name = to_text(attributes(payload, 16).get(_IFLA_IFNAME, b"").rstrip(b"\0"))
+        rows[name] = struct.unpack_from("=i", payload, 4)[0]
     return rows
 
 
@@ -118,8 +118,8 @@ def xdp_ids(kernel, index):
     """Set of the ids of the XDP programs on an interface."""
     for _, payload in request(kernel, _RTM_GETLINK, _NLM_F_ACK, _ifinfo(index)):
         nested = attributes(attributes(payload, 16).get(_IFLA_XDP, b""), 0)
-        return set(struct.unpack_from("=I", nested[kind])[0] for kind in (4, 5, 6, 7) if len(nested.get(kind, b""))
-                   == 4)
+        return set(struct.unpack_from("=I", nested[kind])[0] for kind in (4, 5, 6, 7)
+                   if len(nested.get(kind, b"")) == 4)
     return set()
 
 
@@ -161,6 +161,7 @@ def add_filter(kernel, index, parent, fd, name, handle=0, priority=0):
 
 
 def delete_filter(kernel, index, parent, handle, priority):
+    """Take one filter away.  KernelError ENOENT where there is none."""
     request(kernel, _RTM_DELTFILTER, _NLM_F_ACK, _tcmsg(index, handle, parent, priority << 16 | _ALL_PROTOCOLS)
             + _attribute(_TCA_KIND, b"bpf\0"))
 

@@ -211,8 +211,8 @@ def ksyscall(kernel, program, name, is_return=False, cookie=0):
     for function in tries:
         if kfunc.count(kernel, function) != 0:
             return kprobe(kernel, program, function, is_return, cookie=cookie)
-    calls = [n[len(prefix) + 4:] for n in kfunc.names(kernel, prefix + "sys_")] or [n[4:] for n in kfunc.names(kernel,
-                                                                                                               "sys_")]
+    calls = [n[len(prefix) + 4:] for n in kfunc.names(kernel, prefix + "sys_")] or [
+        n[4:] for n in kfunc.names(kernel, "sys_")]
     raise NotFoundError("system call", name, "this kernel", near(name, calls))
 
 

@@ -46,8 +46,8 @@ def tag():
 def is_dead(name):
     """True when ``name`` is the tag of a process of our PID name space that is gone; False for anything else."""
     parts = name.split("_")
-    if len(parts) != 4 or parts[0] != "lbc" or not all(part and not part.strip("0123456789abcdef")
-                                                       for part in parts[1:]):
+    if len(parts) != 4 or parts[0] != "lbc" or not all(
+            part and not part.strip("0123456789abcdef") for part in parts[1:]):
         return False
     space, pid, start = (int(part, 16) for part in parts[1:])
     return space == _name_space() and _start_time(pid) != start

@@ -91,7 +91,8 @@ def _trace_error(kernel, program, what, kind, cookie, error):
         return NotSupported("cookies of %s programs" % kind, "5.19", error.errno, error.call, error)
     hint = None
     if error.errno == errno.EBUSY:
-        hint = "another user of the same instruction (a live patch, a kprobe that changes the flow, an older trampoline) is in the way"
+        hint = "another user of the same instruction (a live patch, a kprobe that changes the flow, " \
+               "an older trampoline) is in the way"
     elif error.errno == errno.E2BIG:
         hint = "the kernel takes at most 38 programs on one function"
     elif error.errno == errno.ENOENT:

@@ -26,9 +26,8 @@ _SIZE = re.compile(r"\s*(?:(-?\d+)(f?)@)?")
 
 class Arg(object):
     """One argument.  ``kind``: CONST REG DEREF INDEXED UNREADABLE; ``value``: constant or displacement; ``reg``,
-    ``index``:
-    byte offsets in pt_regs; ``scale``: shift of the index; ``size`` in bytes, ``signed``; ``is_float``: raw bits of a
-    floating point number; ``note``: text where it cannot be read."""
+    ``index``: byte offsets in pt_regs; ``scale``: shift of the index; ``size`` in bytes, ``signed``;
+    ``is_float``: raw bits of a floating point number; ``note``: text where it cannot be read."""
     __slots__ = ("kind", "value", "reg", "index", "scale", "size", "signed", "is_float", "note")
 
     def __init__(self, kind, value=0, reg=0, index=0, scale=0, note=""):
@@ -67,7 +66,8 @@ def _arm_names():
 
 _X86 = re.compile(r"""(?:\$(?P<const>-?(?:0[xX][0-9a-fA-F]+|\d+))
     |%(?P<reg>\w+(?:\(\d\))?)
-    |(?P<disp>[-+]?(?:0[xX][0-9a-fA-F]+|\d+))?\((?:%(?P<base>\w+))?\s*(?:,\s*%(?P<index>\w+)\s*(?:,\s*(?P<scale>\d+))?)?\)
+    |(?P<disp>[-+]?(?:0[xX][0-9a-fA-F]+|\d+))?
+        \((?:%(?P<base>\w+))?\s*(?:,\s*%(?P<index>\w+)\s*(?:,\s*(?P<scale>\d+))?)?\)
     |(?P<symbol>[^\s(]+)\(%rip\)
     |(?P<other>\S+))(?=\s|$)""", re.X)
 _ARM = re.compile(r"""(?:\#?(?P<const>-?(?:0[xX][0-9a-fA-F]+|\d+))

@@ -44,9 +44,8 @@ def attach_uprobe(kernel, program, target=None, path=None, func=None, offset=0, 
         pid = os.getpid()
     if path is None:
         if not target:
-            raise InputError(
-                "program `%s`: which binary and function? (section uprobe/BINARY:FUNC, or target=, or path= and func=)"
-                             % program.name)
+            raise InputError("program `%s`: which binary and function? (section uprobe/BINARY:FUNC, or target=, "
+                             "or path= and func=)" % program.name)
         path, function, extra = parse_target(target)
         func, offset = func or function, offset + extra
     where, at = place(path, func, offset, pid if pid > 0 else None)
