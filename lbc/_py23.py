@@ -12,6 +12,7 @@ OrderedDict     dict where it keeps order (3.6 and later); imported only where i
 monotonic()     seconds that never jump back (2.7: through clock_gettime, else time.time)
 u64_array(x)    array of 64-bit words from bytes (native order) or an iterable of ints
 lazy_module(name, look_up) attributes of a module that are made when first asked for
+signal          the signal module without its enums, which cost 2 ms to make
 near(name, names)          up to three similar names, best first
 """
 from __future__ import absolute_import
@@ -20,6 +21,11 @@ import sys
 import time
 
 PY2 = sys.version_info[0] == 2
+
+try:
+    import _signal as signal  # 3.x: what `signal` wraps into enums
+except ImportError:
+    import signal  # noqa: F401
 
 if PY2:
     text_type = unicode  # noqa: F821  pylint: disable=undefined-variable

@@ -7,11 +7,10 @@ Exit status: 0 when it ended as asked (time over, Ctrl-C, a closed pipe), 1 on a
 from __future__ import absolute_import
 
 import os
-import signal
 import sys
 import time
 
-from .._py23 import monotonic, to_text, to_unicode
+from .._py23 import monotonic, signal, to_text, to_unicode
 from ..errors import LbcError
 
 __all__ = ["Options", "parse", "positive_int", "positive_seconds", "bpf_object", "run_main", "Output", "clock", "loop"]
@@ -92,9 +91,11 @@ def positive_seconds(text):
 
 def bpf_object(name, **options):
     """BpfObject of ``bpf/NAME.bpf.o`` beside the tools: a file, or a member of the wheel that we run from."""
-    from pkgutil import get_data
     from ..bpf.object import BpfObject
-    return BpfObject(get_data("lbc.tools", "bpf/%s.bpf.o" % name), name=name + ".bpf.o", **options)
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bpf", name + ".bpf.o")
+    if not os.path.exists(path):  # zipimport: the loader reads members of its archive (pkgutil would cost 8 ms of imports)
+        path = __loader__.get_data(path)  # noqa: F821
+    return BpfObject(path, name=name + ".bpf.o", **options)
 
 
 def run_main(name, main, argv=None):
