@@ -13,7 +13,7 @@ import struct
 from .._py23 import integer_types, to_bytes
 from ..errors import KernelError, LbcError, NotFoundError, NotSupported
 from ..uapi import bpf as U
-from . import features, spec as S
+from . import features, sections, spec as S
 
 __all__ = ["Program", "Context", "load", "MAX_LOG"]
 
@@ -21,7 +21,6 @@ MAX_LOG = (1 << 24) - 1        # more is refused by kernels before 5.2 (kernel/b
 LOG_START = 1 << 16
 _INSN = struct.Struct("=BBhi")
 _U32 = struct.Struct("=I")
-MAP_POISON = 2001000000        # ld_imm64 of a map that is not to be created (libbpf POISON_LDIMM64_MAP_BASE)
 _PROBE_READ = {113: 4, 112: 4, 115: 45, 114: 45}  # probe_read_{kernel,user}[_str] -> probe_read[_str], as before 5.5
 
 
@@ -42,7 +41,6 @@ class Program(object):
     def __init__(self, kernel, spec, fd, log=""):
         self.kernel, self.spec, self.fd, self.log = kernel, spec, fd, log
         self.name, self.type, self.attach_type = spec.name, spec.type, spec.attach_type
-        self.attach_btf_id = self.attach_btf_fd = 0
         self.object = None
 
     def __repr__(self):
@@ -180,6 +178,7 @@ def _patch(context, spec):
             if table is None:
                 if not _is_off(context, reloc.name):
                     raise _no_map(context, spec, reloc)
+                from .verifier import MAP_POISON
                 poison = MAP_POISON + list(context.spec.maps).index(reloc.name)
                 for half in (at, at + 8):
                     pack(insns, half, 0x85, 0, 0, poison)
@@ -278,6 +277,9 @@ def attach_ids(context, spec):
     target = spec.attach_to
     if kind == U.BPF_PROG_TYPE_EXT or isinstance(target, tuple):
         return _replaced(context, spec)
+    row = spec.section_def
+    if row is not None and not row.flags & sections.ATTACH_BTF and kind != U.BPF_PROG_TYPE_STRUCT_OPS:
+        return 0, 0  # fentry.multi and its like: functions are named when it is attached
     if kind == U.BPF_PROG_TYPE_STRUCT_OPS:
         if spec.name not in context.targets:
             raise LbcError("program `%s`: no struct_ops map of the object refers to it" % spec.name)
@@ -364,27 +366,21 @@ def load(context, spec):
         for i, fd in enumerate(fd_array):
             _U32.pack_into(array, 4 * i, fd)
         fields["fd_array"] = array
-    if context.btf_fd and facts.get("btf_func") is not False and (spec.func_info or spec.line_info):
+    if context.btf_fd and facts.get("btf_func") is not False:
         fields["prog_btf_fd"] = context.btf_fd
-        if spec.func_info:
-            fields.update({"func_info": _info_block(spec.func_info, 2), "func_info_rec_size": 8,
-                           "func_info_cnt": len(spec.func_info)})
-        if spec.line_info:
-            fields.update({"line_info": _info_block(spec.line_info, 4), "line_info_rec_size": 16,
-                           "line_info_cnt": len(spec.line_info)})
-    elif context.btf_fd and facts.get("btf_func") is not False:
-        fields["prog_btf_fd"] = context.btf_fd
+        for name, rows, width in (("func_info", spec.func_info, 2), ("line_info", spec.line_info, 4)):
+            if rows:
+                fields.update({name: _info_block(rows, width), name + "_rec_size": 4 * width,
+                               name + "_cnt": len(rows)})
     fd, log = _attempt(context, spec, fields)
-    program = Program(kernel, spec, fd, log)
-    program.attach_btf_id, program.attach_btf_fd = btf_id, attach_fd
     _bind_maps(context, fd)
-    return program
+    return Program(kernel, spec, fd, log)
 
 
 def _optional_attach_type(spec):
     """May the kernel be told no attach type (libbpf SEC_EXP_ATTACH_OPT)?"""
     row = spec.section_def
-    return row is None or bool(row.flags & 1)  # sections.ATTACH_OPT
+    return row is None or bool(row.flags & sections.ATTACH_OPT)
 
 
 def _attempt(context, spec, fields):

@@ -14,10 +14,12 @@ from ..errors import ENOTSUPP, NotSupported, PrivilegeError, VerifierError, errn
 from ..uapi import bpf as U
 from . import features
 
-__all__ = ["explain", "explain_privilege", "excerpt", "reason", "effective_caps", "CORE_POISON", "KFUNC_POISON"]
+__all__ = ["explain", "explain_privilege", "excerpt", "reason", "effective_caps", "CORE_POISON", "KFUNC_POISON",
+           "MAP_POISON"]
 
 # 0xbad2310: helper number that CO-RE leaves where a relocation failed (libbpf relo_core.c)
 CORE_POISON = 195896080
+MAP_POISON = 2001000000        # use of a map that was left out (libbpf POISON_LDIMM64_MAP_BASE)
 KFUNC_POISON = 2002000000      # call of a weak kernel function that is missing (libbpf POISON_CALL_KFUNC_BASE)
 
 _INSN = re.compile(r"^(\d+): (?:\(([0-9a-f]{2})\)|<invalid)(.*)$")          # "12: (85) call bpf_probe_read#4"
@@ -148,6 +150,9 @@ def _rewrite(kernel, spec, log, number, externs):
             name = names[func - KFUNC_POISON] if func - KFUNC_POISON < len(names) else "?"
             return ("calls kernel function `%s`, which this kernel does not have" % name,
                     "it is declared __weak: guard the call with bpf_ksym_exists(%s)" % name)
+        if MAP_POISON <= func < MAP_POISON + 65536:
+            return ("uses a map that was not to be created (autocreate is off, or a '?' section)",
+                    "create it, or keep the program from getting there")
         return _helper(kernel, func, None)
     if str(CORE_POISON) in log or "0xbad2310" in log:
         return _core(spec, log)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 import pytest
 
-from lbc.bpf import const_data, externs, prog_btf, programs, spec as S
+from lbc.bpf import const_data, externs, prog_btf, programs, sections, spec as S
 from lbc.bpf.features import RETURN_0, insn
 from lbc.errors import LbcError, VerifierError
 from lbc.uapi import bpf as U
@@ -247,3 +247,33 @@ def test_no_btf_before_418():
     assert prog_btf.load(kernel, Raw(NEWEST)) == 0
     assert prog_btf.load(kernel, None) == 0
     assert kernel.facts["btf"] is False
+
+
+def test_maps_left_out_on_purpose_are_no_error_until_they_are_reached():
+    off = S.MapSpec("off", 1, 4, 4, 1, autocreate=False)
+    ctx = context(OldKernel((6, 1)), {}, specs={"on": S.MapSpec("on", 1, 4, 4, 1), "off": off})
+    insns, _ = programs.patch(ctx, program(LD + RETURN_0, [S.Reloc(0, S.MAP, "off")]))
+    assert rows(insns)[:2] == [(0x85, 0, 0, 2001000001)] * 2  # as libbpf poisons it: index in the object's maps
+    with pytest.raises(LbcError) as caught:
+        programs.patch(ctx, program(LD + RETURN_0, [S.Reloc(0, S.MAP, "on")]))
+    assert "`on`" in str(caught.value)
+
+
+def test_offsets_of_data_beyond_31_bits():
+    ctx = context(OldKernel((6, 1)), {"d": Table(3)})
+    insns, _ = programs.patch(ctx, program(LD + RETURN_0, [S.Reloc(0, S.MAP_VALUE, "d", 0x180000004)]))
+    assert rows(insns)[1] == (0, 0, 0, -0x7ffffffc)
+
+
+def test_multi_programs_have_no_single_target():
+    row = sections.match("fentry.multi/vfs_*")[0]
+    spec = program(type=row.type, attach_type=row.attach_type, attach_to="vfs_*", section_def=row)
+    assert programs.attach_ids(context(OldKernel((6, 12))), spec) == (0, 0)
+
+
+def test_names_of_any_bytes():
+    assert programs.clean_name("caf\xe9.x")[:3] == b"caf" and b"." not in programs.clean_name("caf\xe9.x")
+
+
+def test_the_log_is_no_larger_than_old_kernels_take():
+    assert programs.MAX_LOG == 0xffffffff >> 8  # bpf_check of 4.15 to 5.1: len_total > UINT_MAX >> 8 is EINVAL
