@@ -6,7 +6,6 @@ the n-th type is to step over all before it.  This walks as far as asked and kee
 from __future__ import absolute_import
 
 import struct
-from array import array
 
 from .._py23 import PY2, range
 from ..errors import FormatError
@@ -141,6 +140,7 @@ class TypeWalk(object):
             part.release()
         else:
             low, high = position, min(position + _WINDOW, self._end)
+            from array import array  # its import brings in collections: 2 ms that the usual case does without
             words = array("I", b"")
             raw = self._data[self._start + 4 * low:self._start + 4 * high]
             (words.frombytes if hasattr(words, "frombytes") else words.fromstring)(raw)
