@@ -26,7 +26,7 @@ def path(name):
     return os.path.join(BPF, name + ".bpf.o")
 
 
-def _build(folder):
+def build(folder):
     """Path of the judge, compiled into ``folder``; a text saying why not where there is no compiler or no libbpf."""
     judge = os.path.join(folder, "libbpf_load")
     for compiler in (os.environ.get("CC"), "gcc", "cc"):
@@ -49,7 +49,9 @@ class Judge(object):
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="lbc-judge-")
-        self.program, self.why_not = _build(self.folder)
+        self.program, self.why_not = os.environ.get("LBC_JUDGE"), None
+        if not self.program:  # tests/lab/matrix.py compiles it where that is quick
+            self.program, self.why_not = build(self.folder)
 
     def close(self):
         shutil.rmtree(self.folder, ignore_errors=True)

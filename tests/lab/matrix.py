@@ -26,6 +26,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from scripts import pythons  # noqa: E402
+from tests import corpus  # noqa: E402
 from tests.lab import cache, reporter, vm  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -72,7 +73,9 @@ def run_kernel(kernel, interpreters, arguments, folder, report):
     seconds = os.environ.get("LBC_TEST_SECONDS") or "60"
     inner = ["python3", "tests/lab/guest.py", "/tmp/vmctl", seconds]
     inner += ["%s=%s" % (name, path) for name, path in interpreters] + ["--"] + arguments
-    command = " ".join(shlex.quote(word) for word in inner)
+    judge = os.path.join(folder, "libbpf_load")  # the guests see this machine's files
+    command = "%s%s" % ("LBC_JUDGE=%s " % shlex.quote(judge) if os.path.exists(judge) else "",
+                        " ".join(shlex.quote(word) for word in inner))
     limit = time.time() + float(os.environ.get("LBC_KERNEL_SECONDS") or 900)
     trouble = ""
     for _ in range(BOOTS):
@@ -141,7 +144,7 @@ def unavailable():
     if os.geteuid() != 0:
         return "needs root (the guests' root is this machine's)"
     try:
-        for name in cache.kernel_names():
+        for name in cache.kernel_names() + ["tools"]:
             cache.fetch(name)
     except (cache.LabError, OSError, subprocess.CalledProcessError) as error:
         return str(error)
@@ -174,6 +177,7 @@ def main(argv):
     if args.keep:
         os.makedirs(args.keep)
     folder = os.path.abspath(args.keep) if args.keep else tempfile.mkdtemp(prefix="lbc-matrix-")
+    corpus.build(folder)  # a minute inside a guest; where it cannot be compiled its tests say why
     kernels = args.kernels.split(",")
     queue = sorted(kernels, key=lambda name: SLOWEST_FIRST.index(name) if name in SLOWEST_FIRST else 9)
     found, mutex = {}, threading.Lock()
