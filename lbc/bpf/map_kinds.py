@@ -41,6 +41,7 @@ class Map(object):
         self.key_size, self.value_size, self.max_entries, self.flags = key_size, value_size, max_entries, flags
         self.btf, self.key_type_id, self.value_type_id, self.spec = btf, key_type_id, value_type_id, spec
         self.pinned = None       # path, once pinned
+        self.reused = False      # it was there already, under its pin
         self._memory = None
         self.raw = RawMap(kernel, fd, map_type, key_size, value_bytes(kernel, map_type, value_size), max_entries)
 

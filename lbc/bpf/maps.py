@@ -328,7 +328,7 @@ def _reuse(kernel, spec, path, btf):
         raise
     found = KINDS.get(spec.type, Map)(kernel, fd, spec.name, spec.type, spec.key_size, spec.value_size,
                                       spec.max_entries, spec.flags, btf, spec.key_type_id, spec.value_type_id, spec)
-    found.pinned = path
+    found.pinned, found.reused = path, True
     return found
 
 

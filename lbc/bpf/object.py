@@ -15,6 +15,7 @@ from __future__ import absolute_import
 
 import sys
 
+from .._py23 import text_type, to_text
 from ..errors import InputError, LbcError, NotFoundError
 from . import features, programs as _programs, reader
 from .syscalls import kernel as _running
@@ -22,6 +23,10 @@ from .syscalls import kernel as _running
 __all__ = ["BpfObject", "Named"]
 
 _DATA_KINDS = ("rodata", "data", "bss", "kconfig")
+
+
+class NoSuch(NotFoundError, AttributeError):
+    """Asked for as an attribute: getattr() with a default and hasattr() work as everywhere."""
 
 
 class Named(object):
@@ -35,8 +40,8 @@ class Named(object):
             return self._items[name]
         except KeyError:
             from .._py23 import near
-            raise NotFoundError(self._what, name, self._where, near(name, self._items),
-                                hint="has: %s" % (", ".join(list(self._items)[:20]) or "none"))
+            raise NoSuch(self._what, name, self._where, near(name, self._items),
+                         hint="has: %s" % (", ".join(list(self._items)[:20]) or "none"))
 
     def __getattr__(self, name):
         if name.startswith("__"):
@@ -85,14 +90,15 @@ class BpfObject(object):
         path = name
         if not isinstance(source, (bytes, bytearray, memoryview)) or (str is bytes and b"\0" not in source
                                                                       and len(source) < 4096):
-            path = source
-            source = _read(source)
+            path = to_text(source) if isinstance(source, (bytes, text_type)) else str(source)  # str(): pathlib
+            source = _read(path)
         self.spec = reader.read_object(bytes(source), path)
         self.pin_root, self.kconfig, self.log_level = pin_root, kconfig, log_level
         self._btf = btf
         self.failures = {}         # {("map" or "program", name): LbcError}, filled by load(keep_going=True)
         self.links = []
         self._fds = []             # things to close, in the order made
+        self._new_pins = []        # Maps that load() pinned
         self._poller = None
         self._kernel_btf = None
         self._plans = {}           # {map name: struct_ops.Plan}
@@ -140,6 +146,7 @@ class BpfObject(object):
         try:
             self._load(self.kernel_btf(), keep_going)
         except BaseException:
+            self.unpin_new()
             self.close()
             raise
         finally:
@@ -148,7 +155,7 @@ class BpfObject(object):
         return self
 
     def _load(self, kernel_btf, keep_going):
-        spec = self._relocated(kernel_btf, keep_going)
+        spec = self._relocated(kernel_btf)
         symbols = {}
         if spec.externs:
             from . import externs
@@ -170,10 +177,19 @@ class BpfObject(object):
         if self._globals is not None:
             self._globals.attach(live)
 
-    def _relocated(self, kernel_btf, keep_going):
+    def unpin_new(self):
+        """Undo the pins (LIBBPF_PIN_BY_NAME) that load() made; those found there stay.  Call before close()."""
+        while self._new_pins:
+            try:
+                self._new_pins.pop().unpin()
+            except LbcError:
+                pass  # gone already, or the file system became read-only: nothing is left to do about it
+
+    def _relocated(self, kernel_btf):
         """The spec as it will be loaded: only programs that load, linked, CO-RE applied."""
         from . import linker
         spec = self.spec
+        self._struct_ops_autoload()
         chosen = type(spec.programs)((name, program) for name, program in spec.programs.items() if program.autoload)
         for name, table in spec.maps.items():
             if table.kind == "struct_ops" and table.autocreate:
@@ -185,8 +201,16 @@ class BpfObject(object):
         if any(program.core_relos for program in spec.programs.values()):
             from . import core_relo
             spec = core_relo.relocate(spec, kernel_btf.targets())
-        del keep_going
         return spec
+
+    def _struct_ops_autoload(self):
+        """Functions of struct_ops maps load when one of their maps is to be created, and only then (as libbpf)."""
+        users = {}
+        for table in self.spec.maps.values():
+            for name in (table.struct_ops_funcs or {}).values():
+                users[name] = users.get(name, False) or table.autocreate
+        for name, wanted in users.items():
+            self.spec.programs[name].autoload = wanted
 
     def _load_btf(self, spec):
         if spec.btf is None:
@@ -214,9 +238,11 @@ class BpfObject(object):
                 self.failures["map", name] = error
                 continue
             self._fds.append(made)
+            if made.pinned and not made.reused:
+                self._new_pins.append(made)
             live[name] = made
         for name, table in spec.maps.items():
-            if table.inner is not None and name in live:
+            if table.inner is not None and name in live and not live[name].reused:
                 for index, inner in table.slots:
                     if inner in live:
                         live[name].put(index, live[inner])
@@ -231,6 +257,7 @@ class BpfObject(object):
                     raise
                 self.failures["program", name] = error
                 continue
+            program.object = self
             self._fds.append(program)
             loaded[name] = program
         return loaded
@@ -255,23 +282,24 @@ class BpfObject(object):
                 self._globals.attach(dict(self.maps.items()))
         return self._globals
 
+    def attachable(self):
+        """Names of the loaded programs whose section says where they belong, and of struct_ops maps."""
+        from . import links
+        return [name for name, program in self.programs.items()
+                if program.spec.autoattach and links.can_attach(program)] + \
+            [name for name in self._plans if name in self.maps]
+
     def attach(self, only=None):
-        """Attach every loaded program whose section says where (``only``: those names); returns the new Links.  All or
-        none."""
+        """Attach everything that is ``attachable()`` (``only``: those names); returns the new Links.  All or none."""
         from . import links
         made = []
         try:
-            for name, program in self.programs.items():
-                if only is not None and name not in only:
-                    continue
-                if only is None and (not program.spec.autoattach or not links.can_attach(program)):
-                    continue
-                made.append(links.attach(self.kernel, program))
-            if only is None:
-                for name, plan in self._plans.items():
-                    if name in self.maps:
-                        from . import struct_ops
-                        made.append(struct_ops.attach(self.kernel, self.maps[name], plan, self.programs))
+            for name in self.attachable() if only is None else only:
+                if name in self._plans:
+                    from . import struct_ops
+                    made.append(struct_ops.attach(self.kernel, self.maps[name], self._plans[name], self.programs))
+                else:
+                    made.append(links.attach(self.kernel, self.programs[name]))
         except BaseException:
             for link in reversed(made):
                 link.close()
@@ -346,8 +374,7 @@ class BpfObject(object):
             try:
                 thing.close()
             except LbcError:
-                if sys.exc_info()[0] is None:
-                    raise
+                pass  # the rest is to be closed all the same, and the kernel forgets with the fd
 
     def __enter__(self):
         return self

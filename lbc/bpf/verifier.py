@@ -306,10 +306,10 @@ def explain_privilege(kernel, what, error, spec=None, is_root=None):
     else:
         need = None
         text += " (all capabilities are there)"
-        if spec is not None and spec.attach_type in _TRAMPOLINES:
+        if spec is not None and (spec.attach_type in _TRAMPOLINES or spec.type == U.BPF_PROG_TYPE_EXT):
             return PrivilegeError(text, need, error.call, error.errno, error,
                                   "this kernel lets nobody put programs at the entry or exit of "
-                                  "its functions (fentry, fexit, fmod_ret, lsm): use kprobes or tracepoints")
+                                  "its functions (fentry, fexit, fmod_ret, lsm, freplace): use kprobes or tracepoints")
         hint = ("a security module or a seccomp filter of the container refuses bpf(), or this kernel is built without "
                 "this "
                 "kind of program; before 5.11 also: RLIMIT_MEMLOCK is too low")

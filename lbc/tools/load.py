@@ -67,6 +67,7 @@ def report(path, attach=False, btf=None, autoload=False, kernel=None, pin_root="
             row = {"name": name, "type": MAP_TYPE_NAMES.get(spec.type, str(spec.type)), "key_size": spec.key_size,
                    "value_size": spec.value_size, "max_entries": spec.max_entries}
             _state(row, obj, "map", name, obj.loaded and name in obj.maps, "created")
+            row.update(links.get(name, ()))
             out["maps"].append(row)
         for name, spec in prog_specs.items():
             row = {"name": name, "section": spec.section, "type": PROG_TYPE_NAMES.get(spec.type, str(spec.type))}
@@ -76,9 +77,9 @@ def report(path, attach=False, btf=None, autoload=False, kernel=None, pin_root="
             if row["state"] == "loaded":
                 info = _info(obj.programs[name])
                 row.update(info)
-            if name in links:
-                row.update(links[name])
+            row.update(links.get(name, ()))
             out["programs"].append(row)
+        obj.unpin_new()
         out["ok"] = obj.loaded and not obj.failures and not any("error" in row for row in links.values())
     return out
 
@@ -101,12 +102,9 @@ def _info(program):
 
 
 def _attach(obj):
-    """{program name: {"state": "attached", "detail"} or the error}: one by one, so that one refusal hides no other."""
-    from ..bpf.links import can_attach
+    """{program or struct_ops map: {"state": "attached", "detail"} or the error}: one by one, so that one refusal hides no other."""
     rows = {}
-    for name, program in obj.programs.items():
-        if not program.spec.autoattach or not can_attach(program):
-            continue
+    for name in obj.attachable():
         try:
             links = obj.attach([name])
             rows[name] = {"state": "attached", "detail": "; ".join(link.detail or "" for link in links)}

@@ -363,3 +363,64 @@ def test_attach_and_detach(version):
     assert all(event.prog is not None for event in kernel.perf)
     obj.close()
     assert not kernel.open_fds() and not kernel.events
+
+
+def test_programs_know_their_object():
+    _, obj = load("sec_tracepoint", (5, 8))  # USDT finds the object's maps through it
+    assert obj.programs.on_exec.object is obj
+    obj.close()
+
+
+def test_paths_of_other_kinds():
+    class Path(object):
+        """Like pathlib's, whose replace() renames."""
+
+        def __str__(self):
+            return corpus.path("sec_tracepoint")
+
+        def replace(self, target):
+            raise AssertionError("renamed")
+    assert BpfObject(Path(), kernel=OldKernel((5, 4))).spec.name == "sec_tracepoint"
+    with pytest.raises(InputError) as caught:
+        BpfObject(u"/nonexistent/caf\xe9.bpf.o")
+    assert "No such file" in str(caught.value)  # 2.7: str() of an error with unicode in it
+
+
+def test_absent_names_are_absent_attributes():
+    _, obj = load("sec_tracepoint", (5, 8))
+    assert not hasattr(obj.programs, "none") and getattr(obj.maps, "none", 5) == 5
+    with pytest.raises(NotFoundError):
+        obj.attach(["none"])
+    obj.close()
+
+
+def test_pins_go_when_the_load_fails(monkeypatch):
+    """libbpf: "unpin any maps that were auto-pinned during load"."""
+    from lbc.bpf import pinning
+    path, gone = b"/sys/fs/bpf/lbc_corpus_pinned", []
+    monkeypatch.setattr(pinning, "unpin", lambda kernel, path: gone.append(path))
+    kernel = OldKernel((5, 15))
+    kernel.refuse = [("BPF_PROG_LOAD", 22, lambda attr: True)]
+    for expected in ([path.decode()], []):  # the second object finds the pin, which then is not its own
+        with pytest.raises(LbcError):
+            BpfObject(corpus.path("map_pinned"), kernel=kernel).load()
+        assert gone == expected and path in kernel.pins
+        del gone[:]
+    kernel.refuse = []
+    obj = BpfObject(corpus.path("map_pinned"), kernel=kernel).load()
+    obj.close()
+    assert not gone
+
+
+def test_struct_ops_programs_load_with_their_map():
+    kernel = OldKernel((5, 8))
+    obj = BpfObject(corpus.path("sec_struct_ops"), btf=own_btf("sec_struct_ops"), kernel=kernel)
+    obj.maps.lbc_cong.autocreate = False
+    obj.load()
+    assert not len(obj.programs) and not kernel.count("BPF_PROG_LOAD")
+    obj.close()
+    obj = BpfObject(corpus.path("sec_struct_ops"), btf=own_btf("sec_struct_ops"), kernel=kernel)
+    obj.programs.ssthresh.autoload = False
+    with pytest.raises((NotFoundError, NotSupported)):  # the stand-in has no tcp_congestion_ops
+        obj.load()
+    assert obj.spec.programs["ssthresh"].autoload
