@@ -92,7 +92,8 @@ def emit_code(output, most=1000, step=0):
                      insn(0) + movr(4, 10) + add(4, -64) + call(PERF_EVENT_OUTPUT)
     else:
         loop += map_fd(1, output[1]) + movr(2, 10) + add(2, -64) + movr(3, 5) + mov(4, 0) + call(RINGBUF_OUTPUT)
-    loop += insn(0x15, 0, off=3) + load(2, 10, -80) + add(2, 1) + store(10, -80, 2)
+    # counted by the sign (r0 >>= 63): a branch would make 5.10's verifier walk every combination of refusals
+    loop += insn(0x77, 0, imm=63) + load(2, 10, -80) + insn(0x0f, 2, 0) + store(10, -80, 2)
     loop += load(5, 10, -72) + add(5, step) + store(10, -72, 5) + add(9, 1) + add(8, 1)
     check = insn(0x3d, 8, 7, off=(len(loop) // 8) + 2) + insn(0x35, 8, off=(len(loop) // 8) + 1, imm=most)
     back = insn(0x05, off=-(len(loop) // 8 + 3))
