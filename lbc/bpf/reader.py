@@ -449,8 +449,6 @@ class _Reader(object):
 
     def _spec(self):
         programs, subprograms = OrderedDict(), OrderedDict()
-        if sum(len(code.programs) for code in self.code.values()) == 1:
-            self.text = None  # a lone function without a section is a program that lacks its type, not a subprogram
         for index in sorted(self.code):
             for program in self.code[index].programs:
                 if index != self.text:

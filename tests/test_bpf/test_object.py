@@ -424,3 +424,10 @@ def test_struct_ops_programs_load_with_their_map():
     with pytest.raises((NotFoundError, NotSupported)):  # the stand-in has no tcp_congestion_ops
         obj.load()
     assert obj.spec.programs["ssthresh"].autoload
+
+
+def test_a_lone_function_in_text_is_no_program():
+    """As libbpf since 1.3 (bpftool 7.1 and 7.5 load this object, with nothing in it)."""
+    kernel, obj = load("object_program_in_text", (6, 1))
+    assert not len(obj.programs) and list(obj.spec.subprograms) == ["alone"]
+    obj.close()
