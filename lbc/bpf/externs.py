@@ -92,10 +92,12 @@ def _by_kallsyms(kernel, externs, symbols):
             at = text.find(b" " + name, at + 1)
             if at < 0:
                 break
-            if text[at + 1 + len(name):at + 2 + len(name)] in (b"\n", b"\t", b""):
+            after = at + 1 + len(name)
+            clang = text.startswith(b".llvm.", after)  # static data of a kernel built with clang's LTO
+            if clang or text[after:after + 1] in (b"\n", b"\t", b""):
                 start = text.rfind(b"\n", 0, at) + 1
                 words = text[start:at].split()
-                if len(words) == 2:
+                if len(words) == 2 and not (clang and words[1] != b"d"):
                     found.add(int(words[0], 16))
         if not found:
             if not extern.weak:
@@ -181,7 +183,7 @@ def _fill_options(kernel, spec, externs, config):
         else:
             value = _virtual(kernel, extern.name)
         if value is None:
-            if extern.weak:
+            if extern.weak and extern.name.startswith(("CONFIG_", "LINUX_")):
                 continue  # stays 0
             if not have_config and extern.name.startswith("CONFIG_"):
                 raise NotFoundError("kernel option", extern.name, "/boot/config-%s or /proc/config.gz, as neither "
@@ -213,18 +215,20 @@ def kconfig_bytes(btf, extern, value):
                 return value
             if kind == "bool" and value != b"m":
                 return b"\1" if value == b"y" else b"\0"
-            if kind == "tristate":
-                return struct.pack("=Q", _TRISTATE[value])[:extern.size]
-            raise _mismatch(extern, value, kind)
-        try:
-            value = int(value, 0)
-        except ValueError:
-            raise _mismatch(extern, value, kind)
+            if kind != "tristate":
+                raise _mismatch(extern, value, kind)
+            kind, value = "int", _TRISTATE[value]
+        else:
+            try:
+                value = int(value, 0)
+            except ValueError:
+                raise _mismatch(extern, value, kind)
     if kind not in ("int", "char", "bool") or (kind == "bool" and value not in (0, 1)):
         raise _mismatch(extern, value, kind)
-    bits = 8 * extern.size
-    if not (-(1 << bits - 1) <= value < 1 << bits - 1
-            if signed else -(1 << bits - 1) <= value < 1 << bits) or extern.size not in _FORMATS:
+    # As libbpf: read as 64 bits (strtoull), all of which fit 8 bytes; fewer must hold the value.
+    bits, every = 8 * extern.size, (1 << 64) - 1
+    low = 1 << bits - 1 if signed and bits < 64 else 0
+    if extern.size not in _FORMATS or abs(value) > every or (value + low & every) >> bits:
         raise _mismatch(extern, value, "%d bytes" % extern.size)
     return struct.pack("=" + _FORMATS[extern.size], value & (1 << bits) - 1)
 

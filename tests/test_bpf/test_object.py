@@ -431,3 +431,33 @@ def test_a_lone_function_in_text_is_no_program():
     kernel, obj = load("object_program_in_text", (6, 1))
     assert not len(obj.programs) and list(obj.spec.subprograms) == ["alone"]
     obj.close()
+
+
+@pytest.mark.parametrize("size, signed, value, expected", [
+    # is_kcfg_value_in_range of libbpf: 64 bits take everything, fewer what they can hold
+    (8, True, b"0xdead000000000000", 0xdead000000000000), (8, False, b"-1", (1 << 64) - 1),
+    (4, False, b"-1", None), (4, True, b"-1", 0xffffffff), (4, True, b"0x80000000", None),
+    (4, False, b"0xffffffff", 0xffffffff), (2, True, b"-32768", 0x8000), (2, True, b"-32769", None),
+    (8, False, b"0x10000000000000000", None), (4, False, b"100000000000000000000", None)])
+def test_kconfig_numbers(size, signed, value, expected):
+    from lbc.bpf import externs, spec as S
+    from lbc.btf import encode, parse
+    builder = encode.Builder()
+    number = builder.add_int("n", size, 1 if signed else 0)
+    extern = S.Extern("CONFIG_X", "kconfig", number, size=size)
+    btf = parse.Btf(builder.bytes())
+    if expected is None:
+        with pytest.raises(LbcError):
+            externs.kconfig_bytes(btf, extern, value)
+    else:
+        packed = externs.kconfig_bytes(btf, extern, value)
+        assert len(packed) == size and struct.unpack("=Q", packed.ljust(8, b"\0"))[0] == expected
+
+
+def test_ksyms_of_a_kernel_built_by_clang():
+    """libbpf kallsyms_cb: static data is called NAME.llvm.HASH there."""
+    from lbc.bpf import externs, spec as S
+    lines = b"ffffffff81000000 T _text\nffffffff82000010 d tick.llvm.123\nffffffff81000040 t tock.llvm.5\n"
+    kernel, symbols = OldKernel((6, 12), files={"/proc/kallsyms": lines}), {}
+    externs._by_kallsyms(kernel, [S.Extern("tick", "ksym"), S.Extern("tock", "ksym", weak=True)], symbols)
+    assert symbols["tick"].address == 0xffffffff82000010 and not symbols["tock"].found
