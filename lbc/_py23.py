@@ -28,6 +28,7 @@ except ImportError:
     import signal  # noqa: F401
 
 if PY2:
+    import codecs
     text_type = unicode  # noqa: F821  pylint: disable=undefined-variable
     string_types = (str, unicode)  # noqa: F821
     integer_types = (int, long)  # noqa: F821
@@ -37,8 +38,14 @@ if PY2:
         return value if isinstance(value, str) else (
             value.encode("utf-8") if isinstance(value, text_type) else bytes(value))
 
+    def _escapes(error):  # what "backslashreplace" is for decoding on 3.5 and later
+        wrong = bytearray(error.object[error.start:error.end])
+        return text_type("").join([text_type("\\x%02x") % byte for byte in wrong]), error.end
+
+    codecs.register_error("lbc.escapes", _escapes)
+
     def to_unicode(value):
-        return value if isinstance(value, text_type) else value.decode("utf-8", "replace")
+        return value if isinstance(value, text_type) else value.decode("utf-8", "lbc.escapes")
 
     def to_bytes(value):
         return value.encode("utf-8") if isinstance(value, text_type) else bytes(value)

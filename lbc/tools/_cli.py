@@ -13,9 +13,11 @@ import time
 from .._py23 import monotonic, signal, to_text, to_unicode
 from ..errors import LbcError
 
-__all__ = ["Options", "parse", "positive_int", "positive_seconds", "bpf_object", "run_main", "Output", "clock", "loop"]
+__all__ = ["Options", "parse", "positive_int", "positive_seconds", "process_id", "bpf_object", "run_main", "Output",
+           "clock", "loop"]
 
 EPIPE = 32
+MAX_PID = 1 << 22   # PID_MAX_LIMIT of 64-bit kernels, include/linux/threads.h
 
 
 class UsageError(Exception):
@@ -81,6 +83,14 @@ def positive_int(text):
     return number
 
 
+def process_id(text):
+    """A converter for table rows: 1 ... 4194304."""
+    number = positive_int(text)
+    if number > MAX_PID:
+        raise ValueError(text)
+    return number
+
+
 def positive_seconds(text):
     """A converter for table rows: seconds > 0, fractions allowed."""
     number = float(text)
@@ -101,10 +111,11 @@ def bpf_object(name, **options):
 def run_main(name, main, argv=None):
     """Exit status of ``main(argv)``, its errors written to stderr as `name: what`.  LBC_DEBUG=1 shows tracebacks."""
     debug = os.environ.get("LBC_DEBUG") == "1"
+    _open_standard_streams()
     try:
         return main(argv) or 0
     except UsageError as error:
-        sys.stderr.write("%s: %s\ntry: %s --help\n" % (name, error, name))
+        sys.stderr.write("%s: %s\ntry: python -m lbc %s --help\n" % (name, error, name))
         return 2
     except LbcError as error:
         if debug:
@@ -123,6 +134,24 @@ def run_main(name, main, argv=None):
     except MemoryError:
         sys.stderr.write("%s: out of memory\n" % name)
         return 1
+    except Exception as error:  # a mistake of ours: still one line
+        if debug:
+            raise
+        sys.stderr.write("%s: internal error: %s: %s\nhint: LBC_DEBUG=1 shows where\n"
+                         % (name, type(error).__name__, error))
+        return 1
+
+
+def _open_standard_streams():
+    """A program may be started with its streams closed (`>&-`): then the next thing opened, a BPF map perhaps, would
+    become stdout, and Python 3 has no sys.stdout at all."""
+    for fd, stream in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+        if getattr(sys, stream) is None:
+            setattr(sys, stream, open(os.devnull, "r" if stream == "stdin" else "w"))
 
 
 def _closed_pipe():
@@ -169,10 +198,24 @@ class Output(object):
 
 
 def _printable(text):
-    """File and task names are other people's: no escape sequence of theirs reaches the terminal."""
-    if min(text or " ") >= " " and "\x7f" not in text:
+    """File and task names are other people's: no escape sequence of theirs reaches the terminal, and no line of theirs
+    looks like one of ours."""
+    if not text or " " <= min(text) and max(text) < "\x7f":
         return text
-    return "".join(c if c >= " " and c != "\x7f" else "\\x%02x" % ord(c) for c in text)
+    # Both Pythons alike, so character by character of the unicode text: C0, DEL, C1 (which terminals take in UTF-8
+    # too) and the characters that end or turn lines.
+    shown = "".join([_escaped(c) if ord(c) < 32 or 127 <= ord(c) < 160 or ord(c) in _TURNING else to_text(c)
+                     for c in to_unicode(text)])
+    return shown
+
+
+_TURNING = frozenset([0x061c, 0x200e, 0x200f, 0x2028, 0x2029, 0xfeff] + list(range(0x202a, 0x202f))
+                     + list(range(0x2066, 0x206a)))
+
+
+def _escaped(character):
+    number = ord(character)
+    return ("\\x%02x" if number < 256 else "\\u%04x") % number
 
 
 def _as_text(number_format):
@@ -185,8 +228,9 @@ def clock(seconds=None):
     return time.strftime("%H:%M:%S", time.localtime(seconds))
 
 
-class _Stop(Exception):
-    """SIGTERM or SIGHUP came: leave the loop, clean up."""
+class _Stop(KeyboardInterrupt):
+    """SIGTERM or SIGHUP came: leave the loop, clean up.  Of the family that no `except Exception` stops; a second one
+    during the clean-up ends in run_main as a second Ctrl-C does."""
 
 
 def _raise_stop(signum, frame):
@@ -199,9 +243,13 @@ def loop(poll, duration=None, flush=None, step_ms=200):
 
     Returns normally in all these cases, so that the caller's clean-up and closing lines run.
     """
-    previous = [(number, signal.signal(number, _raise_stop)) for number in (signal.SIGTERM, signal.SIGHUP)]
+    previous = []
     end = None if duration is None else monotonic() + duration
     try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup: it is not to end us
+                previous.append((number, signal.getsignal(number)))
+                signal.signal(number, _raise_stop)
         while True:
             timeout = step_ms
             if end is not None:
@@ -211,7 +259,7 @@ def loop(poll, duration=None, flush=None, step_ms=200):
                 timeout = min(timeout, max(1, int(left * 1000)))
             if poll(timeout) and flush:
                 flush()
-    except (KeyboardInterrupt, _Stop):
+    except KeyboardInterrupt:
         pass
     finally:
         for number, handler in previous:

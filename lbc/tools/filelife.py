@@ -13,7 +13,7 @@ usage: python -m lbc.tools.filelife [-p PID] [-d SECONDS] [--json]
 
 Which way it traces is said once on stderr: fentry (kernels from 5.5), else kprobes, else, where there are neither or
 the kernel has no BTF, the tracepoints of the system calls: they show the path as the program gave it and do not follow
-renamed files.
+renamed files.  LBC_FILELIFE=fentry, kprobe or syscalls allows that way only.
 Needs root.  Cost: some 100 ns for each open() and delete on the machine; nothing is written anywhere.
 """
 from __future__ import absolute_import
@@ -22,12 +22,12 @@ import os
 import sys
 
 from .. import host
-from ..bpf.links.tracefs import need_tracefs
-from ..errors import KernelError, LbcError, NotFoundError, PrivilegeError
+from ..bpf.apart import load_apart
+from ..errors import InputError, KernelError, LbcError, NotFoundError, PrivilegeError
 from . import _cli
 
 OPTIONS = [
-    ("-p", "--pid", "pid", _cli.positive_int, 0),
+    ("-p", "--pid", "pid", _cli.process_id, 0),
     ("-d", "--duration", "duration", _cli.positive_seconds, None),
     ("-j", "--json", "json", None, None),
 ]
@@ -72,6 +72,7 @@ def by_functions(way, pid):
 def by_syscalls(pid):
     """The object of tracepoint programs, attached.  ``pid`` is looked at in Deaths: the birth may be another's
     doing."""
+    from ..bpf.links.tracefs import need_tracefs
     obj = _cli.bpf_object("filelife_syscalls")
     try:
         tracefs = need_tracefs(obj.kernel)
@@ -87,16 +88,19 @@ def by_syscalls(pid):
     return obj
 
 
-def start(pid):
-    """(object, way) of the first way that this kernel takes."""
+def start(pid, only=None):
+    """(object, its record types, way) of the first way that this kernel takes; ``only``: "fentry", "kprobe" or "syscalls"."""
     first = None
     for way in ("fentry", "kprobe"):
-        try:
-            return by_functions(way, pid), way
-        except (KernelError, NotFoundError) as error:
-            first = first or error
+        if only in (None, way):
+            try:
+                return by_functions(way, pid), {"events": "event"}, way
+            except (KernelError, NotFoundError) as error:
+                first = first or error
+    if only in PROGRAMS:
+        raise first
     try:
-        return by_syscalls(pid), "syscall tracepoints"
+        return by_syscalls(pid), {"events": "call"}, "syscall tracepoints"
     except LbcError as error:
         # What is missing for all ways alike (root) was the first to be said; else the last word counts.
         raise first if isinstance(first, PrivilegeError) and isinstance(error, PrivilegeError) else error
@@ -154,8 +158,10 @@ def _is_new(path, opened_ns):
 
 def main(argv=None):
     options = _cli.parse(__doc__, argv, OPTIONS)
-    obj, way = start(options.pid)
-    with obj:
+    only = os.environ.get("LBC_FILELIFE") or None
+    if only not in (None, "fentry", "kprobe", "syscalls"):
+        raise InputError("LBC_FILELIFE=%s: one of fentry, kprobe, syscalls" % only)
+    with load_apart(lambda: start(options.pid, only)) as obj:
         out, offset = None, host.wall_clock_offset()
 
         def show(when_ns, pid, comm, age_ns, name):
@@ -164,10 +170,11 @@ def main(argv=None):
         def on_event(cpu, event):
             show(event.when_ns, event.pid, event.comm, event.age_ns, event.name)
 
+        way = obj.extra
         if way == "syscall tracepoints":
-            buf = obj.events("events", Lives(options.pid, show).on_call, type="call", pages=16, latency_ms=50)
+            buf = obj.events("events", Lives(options.pid, show).on_call, pages=16, latency_ms=50)
         else:
-            buf = obj.events("events", on_event, type="event", pages=16)
+            buf = obj.events("events", on_event, pages=16)
         sys.stderr.write("filelife: tracing with %s\n" % way)
         out = _cli.Output(COLUMNS, options.json)
         _cli.loop(obj.poll, options.duration, out.flush)
