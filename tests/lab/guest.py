@@ -49,7 +49,10 @@ def run_once(command, results, output, patience):
         now = os.path.getsize(results) if os.path.exists(results) else 0
         if now != size:
             size, since = now, time.time()
-            limit = max(patience, reporter.time_limit(results) + 30 if now else 0)
+            try:
+                limit = max(patience, reporter.time_limit(results) + 30 if now else 0)
+            except (IOError, OSError):
+                size = -1  # 9p answers ENODATA while the file is being written: read again
         elif time.time() - since > limit:
             why = "hung for %d s and was killed; it was in\n%s" % (limit, what_it_does(process.pid))
             break
