@@ -71,6 +71,11 @@ def forget(link):
         _state["live"].remove(link)
 
 
+def has_leftovers():
+    """Does this process hold anything that would outlive it?"""
+    return _state["pid"] == os.getpid() and bool(_state["live"] or _state["lines"])
+
+
 def _at_exit():
     if _state["pid"] != os.getpid():
         return
