@@ -50,7 +50,8 @@ WALLS = [
 ]
 
 # Each costs milliseconds and megabytes (SPEED: start-up is a hard goal), so it is imported where it is used.
-QUICK = {"__future__", "array", "binascii", "bisect", "ctypes", "errno", "fcntl", "gc", "itertools", "mmap",
+QUICK = {"__future__", "_signal", "array", "binascii", "bisect", "ctypes", "errno", "fcntl", "gc", "itertools", "marshal",
+         "mmap",
          "operator", "os", "select", "signal", "stat", "struct",
          "sys", "time"}
 # Only loaded for what is slow anyway: a refused program, a USDT probe, compiling the optional backend.

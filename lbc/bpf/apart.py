@@ -174,10 +174,11 @@ def _describe(made, before):
     """(answer, fds to send)."""
     obj, types, extra = made
     from ..btf.flat import layout
+    from ..uapi.btf import BTF_KIND_STRUCT
     from .links import residue
     layouts = {}
     for name, struct_name in types.items():
-        found = obj.spec.btf.find_one(struct_name, 4)  # BTF_KIND_STRUCT
+        found = obj.spec.btf.find_one(struct_name, BTF_KIND_STRUCT)
         layouts[name] = layout(obj.spec.btf, found) if found else None
     numbers = sorted(_open_fds() - before)
     if residue.has_leftovers() or None in layouts.values() or len(numbers) > _MOST_FDS:
