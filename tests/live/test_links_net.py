@@ -253,7 +253,7 @@ def test_cgroup(bpf, cgroup, section, least, load, way):  # noqa: F811
         assert seen >= least if section in ("cgroup/dev", "cgroup/sysctl", "cgroup/setsockopt",
                                             "cgroup/sock_create") else seen in (least, least // 2)
         assert link.is_bpf_link == (way is None)
-        if way is None:
+        if way is None and kernel_version() >= (6, 1):  # bpftool 7.1 asks for flags that older kernels do not have
             number = kernel.info(program.fd, U.BPF_PROG_INFO, U.BPF_PROG_INFO_SIZE).get("id")
             assert number in shown(cgroup)
     work_in(cgroup)
@@ -361,7 +361,7 @@ LASTING = [("xdp", "'lo', way='netlink'"), ("tc", "'lo', direction='ingress', wa
 @pytest.mark.parametrize("section, arguments", LASTING, ids=["xdp", "tc"])
 def test_killed_run_is_swept(section, arguments, unchanged):
     before = on_interface()
-    process = child(section, arguments, "time.sleep(60)")
+    process = child(section, arguments, "wait()")
     process.kill()
     process.communicate()
     assert on_interface() != before
@@ -372,14 +372,14 @@ def test_killed_run_is_swept(section, arguments, unchanged):
 
 @pytest.mark.parametrize("section, arguments", LASTING, ids=["xdp", "tc"])
 def test_terminated_run_cleans_up(section, arguments, unchanged):
-    process = child(section, arguments, "time.sleep(60)")
+    process = child(section, arguments, "wait()")
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert process.returncode == -signal.SIGTERM
 
 
 def test_killed_run_on_a_cgroup_is_swept(cgroup):
-    process = child("cgroup_skb/egress", "%r, way='attach'" % cgroup, "time.sleep(60)")
+    process = child("cgroup_skb/egress", "%r, way='attach'" % cgroup, "wait()")
     process.kill()
     process.communicate()
     assert len(shown(cgroup)) == 1
