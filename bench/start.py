@@ -61,6 +61,7 @@ def one_run(command, steady, folder):
     """{wall_s, cpu_s, peak_kb, steady_kb} of one run."""
     master, slave = pty.openpty()
     environment = dict(os.environ, PYTHONPATH=ROOT, PYTHONUNBUFFERED="1")
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its byte code
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=slave, stderr=slave, stdin=subprocess.DEVNULL, env=environment)
     os.close(slave)
@@ -89,7 +90,7 @@ def one_run(command, steady, folder):
 
 def floor_run(python):
     """The bare interpreter with the modules of the fast path: CPU of start and exit, memory while it sleeps."""
-    process = subprocess.Popen([python, "-c", FLOOR])
+    process = subprocess.Popen(python + ["-c", FLOOR])
     time.sleep(2)
     result = {"wall_s": 0.0, "cpu_s": cpu_seconds(process.pid), "peak_kb": status_kb(process.pid, "VmHWM"),
               "steady_kb": status_kb(process.pid, "VmRSS")}
@@ -106,13 +107,15 @@ def main():
     args = parser.parse_args()
     commands = [(text.split("=", 1)[0], text.split("=", 1)[1].split()) for text in args.commands] or default_commands()
     results = {}
+    for name, command in commands:  # not measured: byte code and page cache of all
+        one_run(command, 0.1, tempfile.gettempdir())
     folder = tempfile.mkdtemp()
     try:
         for run in range(args.runs):
             for name, command in commands:
                 results.setdefault(name, []).append(one_run(command, args.steady, folder))
                 if name.startswith("lbc"):
-                    results.setdefault("floor of " + name, []).append(floor_run(command[0]))
+                    results.setdefault("floor of " + name, []).append(floor_run(command[:command.index("-m")]))
     finally:
         shutil.rmtree(folder)
     print("kernel %s, %d runs, medians" % (os.uname()[2], args.runs))

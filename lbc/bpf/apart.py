@@ -1,4 +1,4 @@
-"""Loading in a child process: what it takes in memory (reader, BTF, CO-RE, attachment: 5 MB) goes back whole when it ends.
+"""Loading in a child process: what it takes in memory (reader, BTF, CO-RE, links: 5 MB) goes back whole when it ends.
 
     running = load_apart(make)            # make() -> (attached BpfObject, {buffer map: struct name}, any plain value)
     running.events("events", callback)
@@ -158,7 +158,8 @@ def _in_child(make, sock):
             before = _open_fds()
             answer, numbers = _describe(make(), before)
         except errors.LbcError as error:
-            answer, numbers = ("error", (type(error).__name__, error.what, error.hint, getattr(error, "errno", None))), []
+            numbers = []
+            answer = "error", (type(error).__name__, error.what, error.hint, getattr(error, "errno", None))
         _send(sock, marshal.dumps(answer), numbers)
         status = 0
     except KeyboardInterrupt:
@@ -211,7 +212,8 @@ def _socketpair():
         return None
     pair = bytearray(8)
     try:
-        backend.syscall(arch.current().nr_socketpair, AF_UNIX, SOCK_SEQPACKET | _SOCK_CLOEXEC, 0, backend.address_of(pair))
+        backend.syscall(arch.current().nr_socketpair, AF_UNIX, SOCK_SEQPACKET | _SOCK_CLOEXEC, 0,
+                        backend.address_of(pair))
     except OSError:
         return None  # a seccomp filter or the like: then without
     return struct.unpack("=ii", bytes(pair))
@@ -229,7 +231,8 @@ def _send(sock, data, fds):
     control = bytearray()
     if fds:
         body = struct.pack("=%di" % len(fds), *fds)
-        control = bytearray(_HEADER.pack(_HEADER.size + len(body), SOL_SOCKET, SCM_RIGHTS) + body + b"\0" * (-len(body) % 8))
+        header = _HEADER.pack(_HEADER.size + len(body), SOL_SOCKET, SCM_RIGHTS)
+        control = bytearray(header + body + b"\0" * (-len(body) % 8))
     header, _alive = _message(bytearray(data), control)
     backend.syscall(arch.current().nr_sendmsg, sock, backend.address_of(header), 0)
 

@@ -1,7 +1,7 @@
 """Records of plain members without the machinery of ``values``: a layout as a value, and a decoder made of it.
 
-``layout`` reads BTF where there is one; the tuple it returns can go to another process, where ``decoder`` needs neither BTF
-nor the compiler of types.
+``layout`` reads BTF where there is one; the tuple it returns can go to another process, where ``decoder`` needs neither
+BTF nor the compiler of types.
 """
 from __future__ import absolute_import
 
@@ -55,11 +55,13 @@ def _no_pack(values):
 
 
 def decoder(made):
-    """f(buffer, offset=0) -> record, of what ``layout`` returned; ``.size`` in bytes.  FormatError for too few bytes."""
+    """f(buffer, offset=0) -> record, of what ``layout`` returned; ``.size`` in bytes.  FormatError if the buffer is
+    short."""
     name, form, fields = made
     whole = struct.Struct(form)
-    record = record_class(name, [(field, (item_getter if how == "int" else _text_getter)(index))
-                                 for index, (field, how) in enumerate(fields)], _no_pack)
+    getters = [(field, (item_getter if how == "int" else _text_getter)(index))
+               for index, (field, how) in enumerate(fields)]
+    record = record_class(name, getters, _no_pack)
     unpack, error = whole.unpack_from, struct.error
 
     def decode(buffer, offset=0):
@@ -67,7 +69,8 @@ def decoder(made):
         try:
             value._v = unpack(buffer, offset)
         except error:
-            raise FormatError("%d bytes are too few for %s: it has %d" % (max(0, len(buffer) - offset), name, whole.size))
+            raise FormatError("%d bytes are too few for %s: it has %d"
+                              % (max(0, len(buffer) - offset), name, whole.size))
         return value
     decode.size = whole.size
     return decode

@@ -205,8 +205,8 @@ class Btf(object):
     def _positions(self, offset):
         """Positions in the type section of words equal to ``offset``, ascending.
 
-        Looking for the word through the whole section takes 4 ms.  Its second bytes alone, gathered once (1 ms), are a quarter
-        of it, and a single byte is found at the speed of memchr: 0.3 ms."""
+        Looking for the word through the whole section takes 4 ms.  Its second bytes alone, gathered once (1 ms), are a
+        quarter of it, and a single byte is found at the speed of memchr: 0.3 ms."""
         header, data, needle = self._header, self._data, self._word.pack(offset)
         start, end = header.types, header.types_end
         low, middle = (0, 1) if header.order == "<" else (3, 2)
