@@ -89,7 +89,8 @@ def by_syscalls(pid):
 
 
 def start(pid, only=None):
-    """(object, its record types, way) of the first way that this kernel takes; ``only``: "fentry", "kprobe" or "syscalls"."""
+    """(object, its record types, way) of the first way that this kernel takes; ``only``: "fentry", "kprobe" or
+    "syscalls"."""
     first = None
     for way in ("fentry", "kprobe"):
         if only in (None, way):
@@ -112,14 +113,34 @@ class Lives(object):
 
     def __init__(self, pid, show):
         self.pid, self.show, self.births = pid, show, {}
+        self.read, self.held = [], []   # (when, path, call): of this look into the rings, and of the one before
 
     def on_call(self, cpu, call):
-        path = _full_path(call)
+        path = _full_path(call)         # now: the process may be gone soon
+        if call.kind != KIND_OPEN or call.exclusive or _is_new(path, call.when_ns):
+            self.read.append((call.when_ns, path, call))
+
+    def poll(self, poll_rings, timeout_ms):
+        """Look into all rings, then take the calls in order of time.  A file may be made on one CPU and deleted on
+        another whose ring was read first: what came with one look waits for the next, which finds all that is older."""
+        poll_rings(min(timeout_ms, 10) if self.held else timeout_ms)
+        poll_rings(0)                   # the first may have woken for one ring only
+        return self.settle(self.held[-1][0] if self.held else -1)
+
+    def settle(self, until_ns=None):
+        """Number of calls taken: those up to ``until_ns``, None: all there are."""
+        calls = sorted(self.held + self.read, key=_when)
+        count = len(calls) if until_ns is None else len([1 for call in calls if call[0] <= until_ns])
+        self.held, self.read = calls[count:], []
+        for _, path, call in calls[:count]:
+            self._take(path, call)
+        return count
+
+    def _take(self, path, call):
         if call.kind == KIND_OPEN:
-            if call.exclusive or _is_new(path, call.when_ns):
-                self.births[path] = call.when_ns
-                if len(self.births) > MAX_BIRTHS:
-                    del self.births[min(self.births, key=self.births.get)]
+            self.births[path] = call.when_ns
+            if len(self.births) > MAX_BIRTHS:
+                del self.births[min(self.births, key=self.births.get)]
             return
         born = self.births.pop(self._key(path), None)
         if born is not None and self.pid in (0, call.pid):
@@ -136,6 +157,10 @@ class Lives(object):
         else:
             found = [known for known in self.births if known.endswith("/" + path)]
         return max(found, key=self.births.get) if found else path
+
+
+def _when(row):
+    return row[0]
 
 
 def _full_path(call):
@@ -172,12 +197,17 @@ def main(argv=None):
 
         way = obj.extra
         if way == "syscall tracepoints":
-            buf = obj.events("events", Lives(options.pid, show).on_call, pages=16, latency_ms=50)
+            lives = Lives(options.pid, show)
+            buf = obj.events("events", lives.on_call, pages=16, latency_ms=50)
+            poll = lambda timeout_ms: lives.poll(obj.poll, timeout_ms)
         else:
+            lives, poll = None, obj.poll
             buf = obj.events("events", on_event, pages=16)
         sys.stderr.write("filelife: tracing with %s\n" % way)
         out = _cli.Output(COLUMNS, options.json)
-        _cli.loop(obj.poll, options.duration, out.flush)
+        _cli.loop(poll, options.duration, out.flush)
+        if lives and lives.settle():
+            out.flush()
         if buf.lost:
             sys.stderr.write("filelife: %d events lost\n" % buf.lost)
     return 0
