@@ -50,17 +50,25 @@ def strip_name(name, text):
     return text[len(name) + 1:].strip() if text.lower().startswith(name + ":") else text
 
 
+def _write(text):
+    """Exit status of writing ``text``: a closed pipe or a full disk is one line, not a traceback."""
+    from .tools import _cli
+
+    def write(argv):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    return _cli.run_main("lbc", write)
+
+
 def main(argv=None):
     """Exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
-        sys.stdout.write(listing())
-        return 0
+        return _write(listing())
     name = words[0]
     if name in ("-V", "--version"):
         from . import __version__
-        sys.stdout.write("lbc %s\n" % __version__)
-        return 0
+        return _write("lbc %s\n" % __version__)
     if name.startswith("-") or name not in names():
         from ._py23 import near
         close = near(name, names())

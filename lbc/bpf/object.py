@@ -388,8 +388,13 @@ class BpfObject(object):
 
 
 def _read(path):
+    import os
+    import stat
     from .. import host
     try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise InputError("%s is a device, not an object file" % path)  # /dev/zero never ends
         return host.read_file(path)
     except (OSError, IOError) as error:
         raise InputError("cannot read %s: %s" % (path, error.strerror or error), error)

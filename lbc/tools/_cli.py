@@ -103,7 +103,7 @@ def bpf_object(name, **options):
     """BpfObject of ``bpf/NAME.bpf.o`` beside the tools: a file, or a member of the wheel that we run from."""
     from ..bpf.object import BpfObject
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bpf", name + ".bpf.o")
-    if not os.path.exists(path):  # zipimport: the loader reads members of its archive (pkgutil would cost 8 ms of imports)
+    if not os.path.exists(path):  # zipimport: the loader reads members of its archive (pkgutil costs 8 ms of imports)
         path = __loader__.get_data(path)  # noqa: F821
     return BpfObject(path, name=name + ".bpf.o", **options)
 
@@ -163,6 +163,34 @@ def _closed_pipe():
     return 0
 
 
+def write_line(stream, text):
+    """``text`` and a line end; characters that the locale lacks as escapes."""
+    try:
+        stream.write(text + "\n")
+    except UnicodeEncodeError:
+        stream.write(text.encode("ascii", "backslashreplace").decode("ascii") + "\n")
+
+
+def write_text(text):
+    """Lines to stdout; names in them may be other people's (see _printable)."""
+    for line in text.split("\n"):
+        write_line(sys.stdout, _printable(line))
+
+
+def json_line(value):
+    """One line of JSON; texts that are not UTF-8 (names of files and of functions, on 2.7) do not stop it."""
+    import json
+    return json.dumps(_unicode(value), sort_keys=True)
+
+
+def _unicode(value):
+    if isinstance(value, dict):
+        return {key: _unicode(value[key]) for key in value}
+    if isinstance(value, (list, tuple)):
+        return [_unicode(item) for item in value]
+    return to_unicode(value) if isinstance(value, str) else value
+
+
 class Output(object):
     """Rows as aligned text or as JSON, a line each.
 
@@ -178,18 +206,12 @@ class Output(object):
             self.flush()
 
     def line(self, text):
-        try:
-            self.stream.write(text + "\n")
-        except UnicodeEncodeError:  # a locale without the character
-            self.stream.write(text.encode("ascii", "backslashreplace").decode("ascii") + "\n")
+        write_line(self.stream, text)
 
     def row(self, values):
         """Write one row: a tuple with one value for each column.  Control characters in names are shown as escapes."""
         if self.json:
-            import json
-            names = [column[1] for column in self.columns]
-            self.line(json.dumps(dict(zip(names, [to_unicode(v) if isinstance(v, str) else v for v in values])),
-                                 sort_keys=True))
+            self.line(json_line(dict(zip([column[1] for column in self.columns], values))))
         else:
             self.line(self._row % tuple([_printable(v) if isinstance(v, str) else v for v in values]))
 

@@ -59,6 +59,8 @@ def report(path, attach=False, btf=None, autoload=False, kernel=None, pin_root="
             for spec in prog_specs.values():
                 spec.autoload = True
         try:
+            if btf is not None:
+                obj.kernel_btf().layout()  # a wrong file is said even where the object has no use for it
             obj.load(keep_going=True)
         except LbcError as error:
             out.update(error_row(error))
@@ -151,11 +153,7 @@ def main(argv=None):
     if not options.rest:
         raise _cli.UsageError("which object? give the path of a .bpf.o file")
     out = report(options.rest[0], options.attach, options.btf, options.autoload)
-    if options.json:
-        import json
-        sys.stdout.write(json.dumps(out, sort_keys=True) + "\n")
-    else:
-        sys.stdout.write(text(out, options.verbose) + "\n")
+    _cli.write_text(_cli.json_line(out) if options.json else text(out, options.verbose))
     return 0 if out["ok"] else 1
 
 

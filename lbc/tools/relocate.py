@@ -14,7 +14,7 @@ open: map descriptors are 0 (source register 1, or 2 with the offset in the seco
 are 0, and helpers are not replaced by those of older kernels.  A field or type that the target does not have makes
 its instruction a call of helper 195896080, as libbpf does, and a note says what was missing.
 
-Exit: 0; 1 with one line on stderr if it cannot be done; 2 for wrong usage.
+Exit status 0; 1 with one line on stderr if it cannot be done; 2 for wrong usage.
 """
 from __future__ import absolute_import
 
@@ -24,7 +24,7 @@ from .. import asm
 from ..bpf import core_relo, linker, reader
 from ..btf.parse import open_btf
 from ..elf.reader import open_elf
-from ..errors import LbcError
+from . import _cli
 
 __all__ = ["main", "relocate_file"]
 
@@ -59,75 +59,43 @@ def _notes(program):
     return notes
 
 
-def _parse(argv):
-    """(object path, [BTF paths], json?, all?), or None when the usage is wrong."""
-    path, btfs, json, every = None, [], False, False
-    words = iter(argv)
-    for word in words:
-        if word == "--json":
-            json = True
-        elif word == "--all":
-            every = True
-        elif word == "--btf":
-            btfs.append(next(words, None))
-        elif word.startswith("--btf="):
-            btfs.append(word[6:])
-        elif word.startswith("-") or path is not None:
-            return None
-        else:
-            path = word
-    if path is None or not btfs or not all(btfs):
-        return None
-    return path, btfs, json, every
-
-
 def main(argv=None):
-    """Command line; -> exit status."""
-    argv = sys.argv[1:] if argv is None else argv
-    if "-h" in argv or "--help" in argv:
-        sys.stdout.write(__doc__)
-        return 0
-    asked = _parse(argv)
-    if asked is None:
-        sys.stderr.write("usage: relocate OBJECT.bpf.o --btf FILE [--btf FILE ...] [--json] [--all]\n")
-        return 2
-    path, btfs, as_json, every = asked
-    try:
-        spec = relocate_file(path, btfs, every)
-        for name, program in spec.programs.items():
-            if program.autoload:
-                _print(name, program, spec.byteorder, as_json)
-        sys.stdout.flush()
-    except LbcError as error:
-        sys.stderr.write("relocate: %s\n" % " ".join(str(error).split("\n")))
-        return 1
-    except (IOError, OSError) as error:  # a closed pipe, a full disk: not worth a traceback either
-        import errno
-        if error.errno != errno.EPIPE:
-            sys.stderr.write("relocate: %s\n" % error)
-        return 1
+    """Exit status.  Raises LbcError (see _cli.run_main)."""
+    btfs = []
+
+    def one_more(path):
+        btfs.append(path)
+        return btfs
+    options = _cli.parse(__doc__, argv, (("-b", "--btf", "btf", one_more, None), ("-j", "--json", "json", None, None),
+                                         ("-a", "--all", "all", None, None)), positional=1)
+    if not options.rest or not all(btfs) or not btfs:
+        raise _cli.UsageError("give the path of a .bpf.o file and --btf FILE, the kernel that it is for")
+    spec = relocate_file(options.rest[0], btfs, options.all)
+    for name, program in spec.programs.items():
+        if program.autoload:
+            _print(name, program, spec.byteorder, options.json)
+    sys.stdout.flush()
     return 0
 
 
 def _print(name, program, byteorder, as_json):
     if as_json:
         import binascii
-        import json
         hexa = binascii.hexlify(bytes(program.insns)).decode("ascii")
-        sys.stdout.write('{"prog": %s, "insns": "%s"}\n' % (json.dumps(name), hexa))
+        sys.stdout.write('{"prog": %s, "insns": "%s"}\n' % (_cli.json_line(name), hexa))
         return
     starts = {row[0] for row in program.func_info}
-    sys.stdout.write("%s (%s), %d instructions%s\n" % (
+    _cli.write_text("%s (%s), %d instructions%s" % (
         name, program.section, len(program.insns) // 8,
         "; with " + ", ".join(program.subprograms) if program.subprograms else ""))
     subprograms = dict(zip(sorted(starts)[1:], program.subprograms))
     for line in asm.texts(bytes(program.insns), byteorder, _notes(program)):
         at = int(line.partition(":")[0])
         if at in subprograms:
-            sys.stdout.write("  %s:\n" % subprograms[at])
-        sys.stdout.write(line + "\n")
+            _cli.write_text("  %s:" % subprograms[at])
+        _cli.write_text(line)
     sys.stdout.write("\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_cli.run_main("relocate", main))
