@@ -142,7 +142,7 @@ def sanitize(raw, lacks):
                 row = at + 12 + 12 * i
                 var, offset, _ = struct.unpack_from("=III", raw, row)
                 var_name = struct.unpack_from("=I", raw, rows[var - 1][0])[0] if 0 < var <= len(rows) else 0
-                struct.pack_into("=III", out, row, var_name, var, offset * 8)
+                struct.pack_into("=III", out, row, var_name, var, offset * 8 & 0xffffffff)
         elif kind == B.BTF_KIND_FUNC_PROTO and "btf_func" in lacks:
             put(at, B.BTF_KIND_ENUM, vlen, 4)
             struct.pack_into("=I", out, at, 0)

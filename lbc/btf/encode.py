@@ -1,4 +1,4 @@
-"""Types -> raw BTF: building from nothing, rewriting some types of an existing one, and taming it for older kernels.
+"""Types -> raw BTF: building from nothing, and rewriting some types of an existing one.
 
 Format: include/uapi/linux/btf.h.  Ids never change in a rewrite: what the program and the relocations name stays true.
 """
@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..uapi import btf as _u
 from . import kinds as _k
 
-__all__ = ["Builder", "encode", "sanitize", "fixed_datasecs"]
+__all__ = ["Builder", "encode"]
 
 
 def _info(kind, vlen=0, flag=False):
@@ -187,78 +187,3 @@ def encode(btf, replace=None, append=()):
     pieces.extend([encode_type(btf.order, found, strings.offset) for found in append])
     types, raw = b"".join(pieces), strings.bytes()
     return header(btf.order, len(types), len(raw)) + types + raw
-
-
-def fixed_datasecs(btf, section_sizes, var_offsets):
-    """{id: Datasec} with sizes and offsets that clang leaves 0: ``section_sizes`` {name: bytes}, ``var_offsets``
-    {variable name, or (section name, variable name): byte offset}.  Variables are put in the order of their offsets.
-    """
-    replace = {}
-    for type_id in range(btf.start_id, btf.count):
-        if btf.kind_of(type_id) != _u.BTF_KIND_DATASEC:
-            continue
-        found = btf.type(type_id)
-        rows = []
-        for var_id, offset, size in found.vars:
-            name = btf.type(var_id).name
-            rows.append((var_id, var_offsets.get((found.name, name), var_offsets.get(name, offset)), size))
-        rows.sort(key=lambda row: row[1])
-        replace[type_id] = _k.Datasec(found.name, section_sizes.get(found.name, found.size), rows)
-    return replace
-
-
-def sanitize(btf, missing, replace=None):
-    """Raw BTF that a kernel without the features ``missing`` takes, every id kept.
-
-    ``missing``: of {"func", "func_global", "datasec", "float", "decl_tag", "type_tag", "enum64", "qmark_datasec"};
-    ``replace``: {id: kinds value} applied first (``fixed_datasecs``).  What becomes of what follows libbpf's
-    bpf_object__sanitize_btf, so that objects that load there load here.
-    """
-    missing = frozenset(missing)
-    given, replace, append = dict(replace or {}), {}, []
-    placeholder = btf.count  # id of the int that stands for an enumerator: it comes behind all others
-    for type_id in range(btf.start_id, btf.count):
-        found = given.get(type_id)
-        kind = found.kind if found is not None else btf.kind_of(type_id)
-        if kind not in _TOUCHED:
-            new = None
-        else:
-            found = found if found is not None else btf.type(type_id)
-            new = _tamed(btf, kind, found, missing)
-            if kind == _u.BTF_KIND_ENUM64 and "enum64" in missing:
-                new = _k.Union(found.name, found.size, [_k.Member(name, placeholder) for name, _value in found.values])
-                append = [_k.Int("enum64_placeholder", 1)]
-        if new is not None or type_id in given:
-            replace[type_id] = new if new is not None else given[type_id]
-    return encode(btf, replace, append)
-
-
-_TOUCHED = frozenset((_u.BTF_KIND_VAR, _u.BTF_KIND_DATASEC, _u.BTF_KIND_FUNC, _u.BTF_KIND_FUNC_PROTO, _u.BTF_KIND_FLOAT,
-                      _u.BTF_KIND_DECL_TAG, _u.BTF_KIND_TYPE_TAG, _u.BTF_KIND_ENUM, _u.BTF_KIND_ENUM64))
-
-
-def _tamed(btf, kind, found, missing):
-    """What stands for ``found`` on a kernel without ``missing``, or None."""
-    if (kind == _u.BTF_KIND_VAR and "datasec" in missing) or (kind == _u.BTF_KIND_DECL_TAG and "decl_tag" in missing):
-        return _k.Int(found.name, 1)  # one byte: never more than the variable it stands for has
-    if kind == _u.BTF_KIND_DATASEC:
-        name = found.name
-        if "datasec" in missing:  # names of structs are C names
-            name = name.replace(".", "_").replace("?", "_").replace("/", "_")
-            return _k.Struct(name, found.size, [_k.Member(btf.type(var_id).name, var_id, 8 * offset)
-                                                for var_id, offset, _size in found.vars])
-        if "qmark_datasec" in missing and name.startswith("?"):
-            return _k.Datasec("_" + name[1:], found.size, found.vars)
-    elif kind == _u.BTF_KIND_FUNC_PROTO and "func" in missing:
-        return _k.Enum("", 4, False, list(found.params))
-    elif kind == _u.BTF_KIND_FUNC and "func" in missing:
-        return _k.Typedef(found.name, found.type)
-    elif kind == _u.BTF_KIND_FUNC and "func_global" in missing and found.linkage:
-        return _k.Func(found.name, found.type, _u.BTF_FUNC_STATIC)
-    elif kind == _u.BTF_KIND_FLOAT and "float" in missing:
-        return _k.Struct("", found.size, [])
-    elif kind == _u.BTF_KIND_TYPE_TAG and "type_tag" in missing:
-        return _k.Const(found.type)
-    elif kind == _u.BTF_KIND_ENUM and "enum64" in missing and found.signed:
-        return _k.Enum(found.name, found.size, False, found.values)  # kind_flag of enums came with ENUM64
-    return None

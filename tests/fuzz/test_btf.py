@@ -49,8 +49,7 @@ def probe(raw, rng, base=None):
     except FormatError:
         pass
     questions = [lambda: btf.find("s"), lambda: btf.find_essential("event"), lambda: btf.find_one("int", 1),
-                 lambda: encode.encode(btf),
-                 lambda: encode.sanitize(btf, ["func", "datasec", "float", "decl_tag", "type_tag", "enum64"])]
+                 lambda: encode.encode(btf)]
     for _ in range(3):
         type_id = rng.randrange(1, max(2, min(count, 80)))
         questions += [

@@ -240,6 +240,19 @@ def test_ids_stay_when_btf_is_made_older():
     assert len(before) == len(after)
     assert [row[1] for row in after] == [1, 1, 4, 6, 8, 4, 1, 10, 2, 5, 4, 4, 6]
     assert not prog_btf.kinds_of(old) & {12, 13, 14, 15, 16, 17, 18, 19}
+    far = btf(INT, kind(14, 5, 0, 1, (1,)), kind(15, 10, 1, 4, (2, 0xfffffff0, 4)))  # damaged: no such offset
+    assert len(prog_btf.sanitize(far, {"btf_datasec"})) == len(far)
+
+
+# as libbpf's bpf_object__sanitize_btf: (feature, kind before, kind, vlen and flag, size or type after)
+@pytest.mark.parametrize("lacks, number, expected", [
+    ("btf_datasec", 2, (1, 0, 1)), ("btf_datasec", 3, (4, 1, 4)), ("btf_func", 4, (6, 1, 4)), ("btf_func", 5, (8, 0, 4)),
+    ("btf_global_func", 5, (12, 0, 4)), ("btf_float", 6, (4, 0, 8)), ("btf_decl_tag", 7, (1, 0, 1)),
+    ("btf_type_tag", 8, (10, 0, 1)), ("btf_enum64", 10, (5, 1, 8)), ("btf_enum64", 13, (6, 1, 4))])
+def test_what_stands_for_newer_kinds(lacks, number, expected):
+    old = prog_btf.sanitize(NEWEST, {lacks})
+    at, kind_, vlen, flag, _ = prog_btf._walk(old)[number - 1]
+    assert (kind_, vlen | flag << 31, struct.unpack_from("=I", old, at + 8)[0]) == expected
 
 
 def test_no_btf_before_418():

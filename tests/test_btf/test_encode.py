@@ -81,58 +81,6 @@ def test_rewrite_of_compiler_output():
         assert encode.encode(btf, dict((i, btf.type(i)) for i in range(1, btf.count)))[24:] == raw[24:]
 
 
-def tamed(*missing):
-    maker = encode.Builder()
-    every_kind(maker)
-    before = parse.Btf(maker.bytes())
-    after = parse.Btf(encode.sanitize(before, missing))
-    changed = {}
-    for type_id in range(1, after.count):
-        if type_id >= before.count or before.type(type_id) != after.type(type_id):
-            changed[type_id] = after.type(type_id)
-    return changed
-
-
-# expected: what libbpf's bpf_object__sanitize_btf makes of each kind
-@pytest.mark.parametrize("missing, expected", [
-    ((), {}),
-    (("datasec",), {19: kinds.Int("v", 1), 20: kinds.Struct("_data", 4, [kinds.Member("v", 19)])}),
-    (("func",), {17: kinds.Enum("", 4, False, [("x", 1), ("", 0)]), 18: kinds.Typedef("f", 17)}),
-    (("func_global",), {18: kinds.Func("f", 17, 0)}),
-    (("float",), {21: kinds.Struct("", 8, [])}),
-    (("decl_tag",), {22: kinds.Int("tag", 1), 23: kinds.Int("whole", 1)}),
-    (("type_tag",), {24: kinds.Const(1)}),
-    (("enum64",), {7: kinds.Enum("e", 4, False, [("A", 0xffffffff), ("B", 1)]),
-                   9: kinds.Union("e64", 8, [kinds.Member("D", 25)]),
-                   10: kinds.Union("s64", 8, [kinds.Member("E", 25)]),
-                   25: kinds.Int("enum64_placeholder", 1)}),
-])
-def test_sanitize(missing, expected):
-    assert tamed(*missing) == expected
-
-
-def test_sanitize_question_mark():
-    maker = encode.Builder()
-    maker.add_datasec("?.struct_ops", 8, [])
-    btf = parse.Btf(maker.bytes())
-    assert parse.Btf(encode.sanitize(btf, ["qmark_datasec"])).type(1).name == "_.struct_ops"
-    assert parse.Btf(encode.sanitize(btf, [])).type(1).name == "?.struct_ops"
-
-
-def test_fixed_datasecs():
-    btf = parse.Btf(truth.read("values_l.btf"))
-    section = btf.find(".event", (15,))[0]
-    fixed = encode.fixed_datasecs(btf, {".event": 64}, {})
-    assert fixed[section].size == 64 and fixed[section].vars == btf.type(section).vars
-    maker = encode.Builder()
-    integer = maker.add_int("int", 4, 1)
-    a, b = maker.add_var("a", integer), maker.add_var("b", integer)
-    maker.add_datasec(".bss", 0, [(a, 0, 4), (b, 0, 4)])
-    btf = parse.Btf(maker.bytes())
-    raw = encode.sanitize(btf, [], encode.fixed_datasecs(btf, {".bss": 16}, {"a": 8, (".bss", "b"): 4}))
-    assert parse.Btf(raw).type(4) == kinds.Datasec(".bss", 16, [(b, 4, 4), (a, 8, 4)])
-
-
 def test_what_cannot_be_written():
     maker = encode.Builder()
     for bad in (kinds.Int("x", -1), kinds.Ptr(1 << 32), kinds.Typedef("a\0b", 1),
