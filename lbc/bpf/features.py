@@ -380,6 +380,8 @@ def _needs_more(kernel, number):
             return _try(kernel, U.BPF_MAP_CREATE, {"map_type": number, "key_size": 4, "value_size": 4, "max_entries": 1,
                                                    "inner_map_fd": fd})[0]
         return _with_map(of_maps)(kernel)
+    if number == U.BPF_MAP_TYPE_ARENA:
+        return _try(kernel, U.BPF_MAP_CREATE, {"map_type": number, "max_entries": 1, "map_flags": U.BPF_F_MMAPABLE})[0]
     return None
 
 
