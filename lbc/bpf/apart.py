@@ -160,8 +160,11 @@ def _in_child(make, sock):
         except errors.LbcError as error:
             numbers = []
             answer = "error", (type(error).__name__, error.what, error.hint, getattr(error, "errno", None))
-        _send(sock, marshal.dumps(answer), numbers)
-        status = 0
+        try:
+            _send(sock, marshal.dumps(answer), numbers)
+            status = 0
+        except OSError:     # the parent was killed meanwhile: nobody to tell, and all goes with our fds
+            pass
     except KeyboardInterrupt:
         pass
     except BaseException:

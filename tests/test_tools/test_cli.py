@@ -77,7 +77,8 @@ def test_json_rows_are_lines_of_json(raw, value):
 @pytest.mark.parametrize("failure, status, says", [
     (InputError("no such thing", hint="another"), 1, "tool: no such thing\nhint: another\n"),
     (KeyboardInterrupt(), 130, ""), (IOError(28, "No space left on device"), 1, "tool: [Errno 28] No space left"),
-    (MemoryError(), 1, "tool: out of memory\n"), (TypeError("oops"), 1, "tool: internal error: TypeError: oops\nhint:")])
+    (MemoryError(), 1, "tool: out of memory\n"),
+    (TypeError("oops"), 1, "tool: internal error: TypeError: oops\nhint:")])
 def test_errors_become_lines(failure, status, says, capfd, monkeypatch):
     monkeypatch.delenv("LBC_DEBUG", raising=False)
 

@@ -52,7 +52,8 @@ def test_order_is_by_time_not_by_ring(looks):
 
 def test_made_again():
     """Twice the same name, the rings read in the wrong order: two lives, each with its own age."""
-    first, second = [Call(BIRTH, "/t/a", 1), Call(BIRTH, "/t/a", 30)], [Call(DEATH, "/t/a", 11), Call(DEATH, "/t/a", 60)]
+    first = [Call(BIRTH, "/t/a", 1), Call(BIRTH, "/t/a", 30)]
+    second = [Call(DEATH, "/t/a", 11), Call(DEATH, "/t/a", 60)]
     assert Rings(second + first).run() == [("/t/a", 10), ("/t/a", 30)]
     assert Rings(second[:1], first + second[1:]).run() == [("/t/a", 10), ("/t/a", 30)]
 
@@ -104,7 +105,8 @@ def test_births_are_bounded(monkeypatch):
 def test_only_one_process_s_deletions():
     shown = []
     lives = filelife.Lives(77, lambda *row: shown.append(row[1]))
-    for call in (Call(BIRTH, "/t/a", 1), Call(BIRTH, "/t/b", 2), Call(DEATH, "/t/a", 3, pid=77), Call(DEATH, "/t/b", 4, pid=78)):
+    for call in (Call(BIRTH, "/t/a", 1), Call(BIRTH, "/t/b", 2), Call(DEATH, "/t/a", 3, pid=77),
+                 Call(DEATH, "/t/b", 4, pid=78)):
         lives.on_call(0, call)
     lives.settle()
     assert shown == [77]
