@@ -1,5 +1,4 @@
-"""filelife as people run it: known files, every way of tracing, Python 2.7 too; how it ends, what it leaves."""
-"""
+"""filelife as people run it: known files, every way, Python 2.7 too; how it ends, and what it leaves: nothing."""
 from __future__ import absolute_import
 
 import contextlib
