@@ -372,7 +372,12 @@ def load(context, spec):
             if rows:
                 fields.update({name: _info_block(rows, width), name + "_rec_size": 4 * width,
                                name + "_cnt": len(rows)})
-    fd, log = _attempt(context, spec, fields)
+    fds = []  # needed until the program is in the kernel
+    try:
+        fd, log = _attempt(context, spec, fields, fds)
+    finally:
+        for number in fds:
+            kernel.close(number)
     _bind_maps(context, fd)
     return Program(kernel, spec, fd, log)
 
@@ -383,7 +388,7 @@ def _optional_attach_type(spec):
     return row is None or bool(row.flags & sections.ATTACH_OPT)
 
 
-def _attempt(context, spec, fields):
+def _attempt(context, spec, fields, fds):
     """(fd, log text): tries, adapts once to an older kernel, then asks for the log and raises."""
     kernel = context.kernel
     log = None
@@ -410,7 +415,7 @@ def _attempt(context, spec, fields):
                 continue
             if not adapted and number not in (errno.EPERM, errno.ENOMEM, errno.EMFILE):
                 adapted = True
-                if _adapt(context, spec, fields):
+                if _adapt(context, spec, fields, fds):
                     continue
             if log is None:
                 log = bytearray(LOG_START)
@@ -427,8 +432,9 @@ def _text(log):
     return to_text(bytes(log).split(b"\0")[0])
 
 
-def _adapt(context, spec, fields):
-    """Leave out what this kernel turns out not to know.  True when something changed, so another try is worth it."""
+def _adapt(context, spec, fields, fds):
+    """Leave out what this kernel turns out not to know.  True when something changed, so another try is worth it.
+    ``fds`` gets what must be closed afterwards."""
     kernel, changed = context.kernel, False
     if fields.get("prog_name") and not features.have(kernel, "prog_name"):
         del fields["prog_name"]
@@ -442,6 +448,8 @@ def _adapt(context, spec, fields):
         for name in list(fields):
             if name == "prog_btf_fd" or name.startswith(("func_info", "line_info")):
                 del fields[name]
+    elif fields.get("prog_btf_fd") and spec.func_info:
+        changed = _name_contexts(context, spec, fields, fds) or changed
     if any(reloc.kind == S.MAP_VALUE for reloc in spec.relocs) and not features.have(kernel, "global_data"):
         fields["insns"] = patch(context, spec)[0]
         changed = True
@@ -449,6 +457,22 @@ def _adapt(context, spec, fields):
     if _uses_probe_read(insns) and not features.have(kernel, "probe_read_kernel"):
         changed = _probe_read_before_55(insns) or changed
     return changed
+
+
+def _name_contexts(context, spec, fields, fds):
+    """Types of __arg_ctx arguments as kernels before 6.8 want them.  True when there are such."""
+    from . import arg_ctx
+    found = arg_ctx.rewrite(context.spec.btf, spec.type, spec.func_info) if context.spec.btf is not None else None
+    if found is None:
+        return False
+    from . import prog_btf
+    from ..btf.parse import Btf
+    fd = prog_btf.load(context.kernel, Btf(found[0]))
+    if not fd:
+        return False
+    fds.append(fd)
+    fields.update(prog_btf_fd=fd, func_info=_info_block(found[1], 2))
+    return True
 
 
 def _uses_probe_read(insns):

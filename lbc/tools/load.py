@@ -104,7 +104,8 @@ def _info(program):
 
 
 def _attach(obj):
-    """{program or struct_ops map: {"state": "attached", "detail"} or the error}: one by one, so that one refusal hides no other."""
+    """{program or struct_ops map: {"state": "attached", "detail"} or the error}: one by one, so that no refusal hides
+    another."""
     rows = {}
     for name in obj.attachable():
         try:

@@ -131,3 +131,29 @@ def test_verdicts_agree_with_bpftool():
         except LbcError:
             ours = 1
         assert bool(status) == bool(ours), name
+
+
+ARG_CTX = b"""
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+__attribute__((noinline)) int len(void *ctx __attribute__((btf_decl_tag("arg:ctx"))))
+{ struct __sk_buff *skb = ctx; return skb->len; }
+SEC("tc") int user(struct __sk_buff *skb) { return len(skb) & 1; }
+char LICENSE[] SEC("license") = "GPL";
+"""
+
+
+def test_arg_ctx_where_the_kernel_does_not_know_the_tag(tmp_path_factory):
+    from lbc.bpf.syscalls import Kernel
+    path = os.path.join(str(tmp_path_factory.mktemp("arg")), "arg.bpf.o")
+    try:
+        clang = subprocess.Popen(["clang-16", "-target", "bpf", "-g", "-O2", "-I/usr/include/x86_64-linux-gnu",
+                                  "-x", "c", "-c", "-", "-o", path], stdin=subprocess.PIPE)
+        clang.communicate(ARG_CTX)
+    except OSError:
+        pytest.skip("no clang")
+    assert clang.returncode == 0
+    kernel = Kernel()
+    kernel.facts["btf_decl_tag"] = False  # tags become ints: the verifier has nothing but the types, as before 6.8
+    with BpfObject(path, kernel=kernel).load() as obj:
+        assert obj.programs.user.info().id > 0

@@ -246,7 +246,8 @@ def test_ids_stay_when_btf_is_made_older():
 
 # as libbpf's bpf_object__sanitize_btf: (feature, kind before, kind, vlen and flag, size or type after)
 @pytest.mark.parametrize("lacks, number, expected", [
-    ("btf_datasec", 2, (1, 0, 1)), ("btf_datasec", 3, (4, 1, 4)), ("btf_func", 4, (6, 1, 4)), ("btf_func", 5, (8, 0, 4)),
+    ("btf_datasec", 2, (1, 0, 1)), ("btf_datasec", 3, (4, 1, 4)), ("btf_func", 4, (6, 1, 4)),
+    ("btf_func", 5, (8, 0, 4)),
     ("btf_global_func", 5, (12, 0, 4)), ("btf_float", 6, (4, 0, 8)), ("btf_decl_tag", 7, (1, 0, 1)),
     ("btf_type_tag", 8, (10, 0, 1)), ("btf_enum64", 10, (5, 1, 8)), ("btf_enum64", 13, (6, 1, 4))])
 def test_what_stands_for_newer_kinds(lacks, number, expected):
