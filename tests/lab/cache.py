@@ -12,13 +12,18 @@ from __future__ import absolute_import, print_function
 import contextlib
 import errno
 import fcntl
+import glob
+import lzma
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 DIR = os.path.abspath(os.path.expanduser(os.environ.get("LBC_LAB_DIR") or "~/.cache/lbc-lab"))
 
@@ -146,6 +151,7 @@ def fetch(name, refresh=False, folder=None):
     folder = folder or DIR
     path = os.path.join(folder, target)
     if complete(path) and not refresh:
+        write_btf(rows[0], folder)
         return path
     try:
         os.makedirs(folder)
@@ -175,7 +181,37 @@ def fetch(name, refresh=False, folder=None):
             shutil.rmtree(work, ignore_errors=True)
     if name == "tools":
         write_wrappers(folder)
+    elif os.path.exists(os.path.join(folder, "btf-%s.raw" % target)):
+        os.unlink(os.path.join(folder, "btf-%s.raw" % target))  # of the kernel that was here before
+    write_btf(rows[0], folder)
     return path
+
+
+def kernel_btf(image):
+    """The BTF inside a bzImage (Documentation/arch/x86/boot.rst: setup_sects, payload_offset, payload_length)."""
+    from lbc.elf.reader import Elf
+    with open(image, "rb") as f:
+        data = f.read()
+    offset, length = struct.unpack_from("<II", data, 0x248)
+    start = ((data[0x1f1] or 4) + 1) * 512 + offset
+    payload = data[start:start + length]
+    if payload[:6] == b"\xfd7zXZ\0":
+        vmlinux = lzma.LZMADecompressor().decompress(payload)  # four bytes of size follow the stream
+    else:
+        vmlinux = subprocess.run(["zstd", "-dcq"], input=payload[:-4], stdout=subprocess.PIPE, check=True).stdout
+    elf = Elf(vmlinux)
+    return bytes(elf.data(elf.section(".BTF")))
+
+
+def write_btf(row, folder):
+    """$LBC_LAB_DIR/btf-FOLDER.raw: the kernel's types, against which the pure tests relocate."""
+    target = os.path.join(folder, "btf-%s.raw" % row[1])
+    found = glob.glob(os.path.join(folder, row[1], "boot", "vmlinuz-*")) + \
+        glob.glob(os.path.join(folder, row[1], "usr/lib/modules/*/vmlinuz"))
+    if found and not os.path.exists(target):
+        with open(target + ".new", "wb") as f:
+            f.write(kernel_btf(found[0]))
+        os.rename(target + ".new", target)
 
 
 def kernel_names():
