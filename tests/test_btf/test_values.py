@@ -214,3 +214,31 @@ def test_hostile():
 
 def test_enum_value():
     assert EnumValue(3).name == "" and EnumValue(3) == 3 and repr(EnumValue(3)) == "3"
+
+
+def test_equal_records_hash_alike():
+    """Whatever their types are made of: a record of plain numbers hashes its raw items, others what they decode to."""
+    maker = Builder()
+    u32, u64 = maker.add_int("u32", 4, 0), maker.add_int("u64", 8, 0)
+    enum = maker.add_enum("e", 4, False, [("ONE", 1)])
+    char = maker.add_int("char", 1, 1)
+    text = maker.add_array(char, u32, 8)
+    pair = maker.add_array(u32, u32, 2)
+    plain = maker.add_struct("plain", 16, [kinds.Member("x", u32), kinds.Member("y", u64, 64)])
+    wide = maker.add_struct("wide", 16, [kinds.Member("x", u64), kinds.Member("y", u32, 64)])
+    named = maker.add_struct("named", 16, [kinds.Member("x", enum), kinds.Member("y", u64, 64)])
+    inside = maker.add_struct("inside", 16, [kinds.Member("p", plain)])
+    within = maker.add_struct("within", 16, [kinds.Member("p", named)])
+    word = maker.add_struct("word", 8, [kinds.Member("t", text)])
+    list_ = maker.add_struct("list", 8, [kinds.Member("t", pair)])
+    btf = parse.Btf(maker.bytes())
+    raw = struct.pack("=I4xQ", 1, 7)
+    same = [values.decoder(btf, t)(raw) for t in (plain, named)] + [values.decoder(btf, wide)(struct.pack("=QQ", 1, 7))]
+    assert same[0] == same[1] == same[2] and len(set(hash(record) for record in same)) == 1
+    holders = [values.decoder(btf, t)(raw) for t in (inside, within)]
+    assert holders[0] == holders[1] and hash(holders[0]) == hash(holders[1])
+    # text ends at its first zero byte: what lies behind does not count, for == and so for hash()
+    one, two = [values.decoder(btf, word)(data) for data in (b"ab\0\0\0\0\0\0", b"ab\0junk\0")]
+    assert one == two and hash(one) == hash(two)
+    one, two = [values.decoder(btf, list_)(struct.pack("=2I", 3, 4)) for _ in range(2)]
+    assert one == two and hash(one) == hash(two) and {one: 1}[two] == 1
