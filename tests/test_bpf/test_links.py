@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from lbc._py23 import to_text
 from lbc.bpf.links import attach, can_attach, kfunc, perf, residue, tracefs, tracing
 from lbc.errors import InputError, KernelError, NotFoundError, NotSupported, PrivilegeError
 from lbc.uapi import bpf as U
@@ -252,7 +253,8 @@ def test_cgroup_command(version, kind, tmp_path, monkeypatch):
     assert kind in link.detail
     assert [row[1:] for row in kernel.attached] == [(77, U.BPF_CGROUP_INET_EGRESS)]
     journal = tmp_path / "run" / residue.tag()
-    assert journal.read_text().startswith("cgroup 1 ")
+    boot, line = journal.read_text().splitlines()
+    assert boot == "boot " + BOOT and line.startswith("cgroup 1 ")
     link.close()
     assert not kernel.attached and not journal.exists()
     clean(kernel, prog)
@@ -337,6 +339,10 @@ def test_no_target_is_an_input_error(section):
 
 
 # -- what killed processes left --------------------------------------------------------------------------------------
+with open("/proc/sys/kernel/random/boot_id") as boot_id:
+    BOOT = boot_id.read().strip()
+
+
 def dead_tag():
     child = subprocess.Popen([sys.executable, "-c", "from lbc.bpf.links import residue; print(residue.tag())"],
                              stdout=subprocess.PIPE,
@@ -373,9 +379,100 @@ def test_journal_is_swept(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setitem(residue.SWEEPERS, "test", lambda kernel, words: seen.append(words))
     dead = dead_tag()
-    (tmp_path / dead).write_text(u"test 1 2\nunknown x\ntest 3\n")
-    (tmp_path / residue.tag()).write_text(u"test mine\n")
-    (tmp_path / "other").write_text(u"test other\n")
+    write_journal(tmp_path / dead, u"boot %s\ntest 1 2\nunknown x\ntest 3\n" % BOOT)
+    write_journal(tmp_path / residue.tag(), u"boot %s\ntest mine\n" % BOOT)
+    write_journal(tmp_path / "other", u"boot %s\ntest other\n" % BOOT)
+    tmp_path.chmod(0o700)
     residue.sweep(OldKernel((4, 14)), again=True)
     assert seen == [["3"], ["1", "2"]]
     assert sorted(os.listdir(str(tmp_path))) == sorted([residue.tag(), "other"])
+
+
+def write_journal(path, text, mode=0o600):
+    path.write_text(text)
+    path.chmod(mode)
+
+
+def test_journals_of_another_boot_are_void(tmp_path, monkeypatch):
+    """Program ids begin anew: what they named then may be another's now."""
+    seen = swept_in(tmp_path, monkeypatch)
+    for tag, text in ((dead_tag(), u"boot 1234\ntest 1\n"), (dead_tag(), u"test 2\n"), (dead_tag(), u"")):
+        write_journal(tmp_path / tag, text)
+    residue.sweep(OldKernel((4, 14)), again=True)
+    assert seen == [] and not tmp_path.exists()
+
+
+def swept_in(path, monkeypatch):
+    seen = []
+    path.chmod(0o700)
+    monkeypatch.setattr(residue, "RUN_DIR", str(path))
+    monkeypatch.setitem(residue.SWEEPERS, "test", lambda kernel, words: seen.append(words))
+    return seen
+
+
+@pytest.mark.parametrize("what", ["folder", "folder link", "file", "file link"])
+def test_journals_that_others_may_have_written(what, tmp_path, monkeypatch):
+    """Only what root or we ourselves can have written is followed, and a link never."""
+    there = tmp_path / "there"
+    there.mkdir()
+    seen = swept_in(there, monkeypatch)
+    dead = dead_tag()
+    write_journal(there / dead, u"boot %s\ntest 1\n" % BOOT, 0o602 if what == "file" else 0o600)
+    if what == "folder":
+        there.chmod(0o777)
+    elif what == "folder link":
+        (tmp_path / "link").symlink_to(there)
+        monkeypatch.setattr(residue, "RUN_DIR", str(tmp_path / "link"))
+    elif what == "file link":
+        (there / dead).rename(tmp_path / "journal")
+        (there / dead).symlink_to(tmp_path / "journal")
+    residue.sweep(OldKernel((4, 14)), again=True)
+    assert seen == []
+    # nor is anything written through them
+    victim = tmp_path / "victim"
+    victim.write_text(u"precious")
+    if what == "file link":
+        (there / residue.tag()).symlink_to(victim)
+    residue.note("test mine")
+    residue.erase("test mine")
+    assert victim.read_text() == u"precious"
+    if what.startswith("folder"):
+        assert os.listdir(str(there)) == [dead]
+
+
+def test_one_that_cannot_be_undone_is_no_reason_to_leave_the_rest(tmp_path, monkeypatch):
+    seen = swept_in(tmp_path, monkeypatch)
+
+    def fails(kernel, words):
+        raise OSError(errno.EACCES, "no")
+    monkeypatch.setitem(residue.SWEEPERS, "fails", fails)
+    write_journal(tmp_path / dead_tag(), u"boot %s\ntest 1\nfails 2\n" % BOOT)
+    residue.sweep(OldKernel((4, 14)), again=True)
+    assert seen == [["1"]] and not tmp_path.exists()
+
+
+def test_journal_of_any_names(tmp_path, monkeypatch):
+    """A cgroup's path may hold bytes of no charset; the journal is read and written all the same."""
+    seen = swept_in(tmp_path, monkeypatch)
+    path = tmp_path / dead_tag()
+    write_journal(path, u"")
+    path.write_bytes(("boot %s\n" % BOOT).encode() + b"test a\xff\xfe z\xc3\xbc\n")
+    residue.sweep(OldKernel((4, 14)), again=True)
+    assert len(seen) == 1 and len(seen[0]) == 2
+    residue.note("test " + to_text(b"z\xc3\xbcrich"))
+    assert b"test z\xc3\xbcrich\n" in (tmp_path / residue.tag()).read_bytes()
+    residue.erase("test " + to_text(b"z\xc3\xbcrich"))
+
+
+def test_processes_that_proc_hides_are_not_dead(monkeypatch):
+    """hidepid=, or /proc not mounted: no file says nothing; kill(pid, 0) does."""
+    space = residue.tag().split("_")[1]
+    monkeypatch.setattr(residue, "_start_time", lambda pid: None)
+    assert not residue.is_dead("lbc_%s_%x_1" % (space, os.getppid()))
+    assert residue.is_dead(dead_tag_of(space))
+    monkeypatch.setattr(residue, "_name_space", lambda: 0)
+    assert not residue.is_dead("lbc_0_%x_1" % (1 << 22))
+
+
+def dead_tag_of(space):
+    return "lbc_%s_%x_1" % (space, 1 << 22)     # more than a pid can be

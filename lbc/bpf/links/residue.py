@@ -3,14 +3,17 @@
 BPF links and perf events die with their fds.  Events in tracefs, filters and XDP programs set through netlink and
 programs attached to a cgroup by BPF_PROG_ATTACH do not.  Each process has a name for its own, ``tag()``: PID name
 space, pid and start time.  Events carry it as their group; the others are noted in a journal, one file per process,
-``RUN_DIR/<tag>``, one line each.  Whatever carries the tag of a process that is dead, in our own PID name space, was
+``RUN_DIR/<tag>``, one line each, the first with the boot it belongs to.  Whatever carries the tag of a process that is dead, in our own PID name space, was
 left behind; all else is not ours.
 """
 from __future__ import absolute_import
 
+import errno
 import os
+import stat
 
-from ...errors import KernelError
+from ..._py23 import to_bytes, to_text
+from ...errors import LbcError
 
 __all__ = ["tag", "is_dead", "keep", "forget", "note", "erase", "sweep", "RUN_DIR", "SWEEPERS"]
 
@@ -50,7 +53,36 @@ def is_dead(name):
             part and not part.strip("0123456789abcdef") for part in parts[1:]):
         return False
     space, pid, start = (int(part, 16) for part in parts[1:])
-    return space == _name_space() and _start_time(pid) != start
+    if not space or space != _name_space():
+        return False
+    began = _start_time(pid)
+    return began != start if began is not None else _is_no_process(pid)
+
+
+def _is_no_process(pid):
+    """/proc shows no such process: because there is none, or because it hides others' (hidepid=) or is not there?"""
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return error.errno == errno.ESRCH
+    except OverflowError:
+        return True
+    return False
+
+
+def _boot():
+    """This boot's name.  Program ids and interface numbers begin anew with each: a journal of another is void."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as f:
+            return f.read().strip()
+    except (IOError, OSError):
+        return "-"
+
+
+def _trusted(path, kind):
+    """Is ``path`` a file or folder (a stat.S_IS* function) that none but root and we ourselves can have written?"""
+    facts = os.lstat(path)
+    return kind(facts.st_mode) and facts.st_uid in (0, os.geteuid()) and not facts.st_mode & 0o022
 
 
 def keep(link):
@@ -82,7 +114,7 @@ def _at_exit():
     for link in reversed(list(_state["live"])):
         try:
             link.close()
-        except KernelError:
+        except (LbcError, OSError, IOError):
             pass
 
 
@@ -126,8 +158,16 @@ def _write():
             return
         if not os.path.isdir(RUN_DIR):
             os.mkdir(RUN_DIR, 0o700)
-        with open(path, "w") as f:
-            f.write("".join(line + "\n" for line in _state["lines"]))
+        if not _trusted(RUN_DIR, stat.S_ISDIR):
+            return
+        # Written over, then cut: a kill -9 in between leaves lines of what is undone already, but forgets none.
+        text = to_bytes("".join([line + "\n" for line in ["boot " + _boot()] + _state["lines"]]))
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            os.write(fd, text)
+            os.ftruncate(fd, len(text))
+        finally:
+            os.close(fd)
     except (OSError, IOError):
         pass
 
@@ -140,7 +180,7 @@ def sweep(kernel, again=False):
     from . import tracefs
     tracefs.sweep(kernel)
     try:
-        if os.stat(RUN_DIR).st_uid not in (0, os.geteuid()):
+        if not _trusted(RUN_DIR, stat.S_ISDIR):
             return
         names = os.listdir(RUN_DIR)
     except OSError:
@@ -150,15 +190,17 @@ def sweep(kernel, again=False):
         if is_dead(name):
             path = os.path.join(RUN_DIR, name)
             try:
-                with open(path) as f:
-                    lines = f.read().splitlines()
-                for line in reversed(lines):
+                if not _trusted(path, stat.S_ISREG):
+                    continue
+                with open(path, "rb") as f:
+                    lines = to_text(f.read()).split("\n")
+                for line in reversed(lines if lines[:1] == ["boot " + _boot()] else []):
                     words = line.split(" ")
                     if words[0] in SWEEPERS:
                         try:
                             SWEEPERS[words[0]](kernel, words[1:])
-                        except (KernelError, ValueError, IndexError):
-                            pass
+                        except (LbcError, OSError, IOError, ValueError, IndexError):
+                            pass    # the others are still to be undone
                 os.unlink(path)
                 os.rmdir(RUN_DIR)  # stays while others have a journal in it
             except (OSError, IOError):
