@@ -476,3 +476,20 @@ def test_processes_that_proc_hides_are_not_dead(monkeypatch):
 
 def dead_tag_of(space):
     return "lbc_%s_%x_1" % (space, 1 << 22)     # more than a pid can be
+
+
+def test_events_are_known_before_they_are_there(monkeypatch):
+    """A signal that comes while an event is being made, or before there is a link on it, must find it."""
+    kernel = OldKernel((4, 14))
+    write, found = kernel.write, []
+
+    def interrupted(path, data, append=False):
+        write(path, data, append)
+        if data.startswith(b"p:"):
+            residue._at_exit()      # what the handler of SIGTERM does
+            found.append(sorted(kernel.events))
+    monkeypatch.setattr(kernel, "write", interrupted)
+    prog = program(kernel, "kprobe/vfs_read")
+    with pytest.raises(KernelError):
+        attach(kernel, prog)        # the event is gone again when perf asks for its number
+    assert found == [[]] and not kernel.events and not residue.has_leftovers()

@@ -74,8 +74,8 @@ def _event_name(kind, symbol):
 
 
 def add_event(kernel, user, definition, symbol, is_return, maxactive=0):
-    """(group, name, command file) of a new event ``p:group/name definition``.  FtraceError with what the kernel
-    said."""
+    """A new event ``p:group/name definition``, to be closed; at exit at the latest it is.  FtraceError with what the
+    kernel said."""
     root = need_tracefs(kernel)
     path = root + ("/uprobe_events" if user else "/kprobe_events")
     if not kernel.exists(path):
@@ -84,14 +84,28 @@ def add_event(kernel, user, definition, symbol, is_return, maxactive=0):
     group, name = residue.tag(), _event_name("r" if is_return else "p", symbol)
     kind = ("r%d" % maxactive if maxactive else "r") if is_return else "p"
     text = "%s:%s/%s %s" % (kind, group, name, definition)
+    event = _Event(kernel, path, group, name)
+    residue.keep(event)     # before it is there: a signal in between must find it
     try:
         kernel.write(path, to_bytes(text) + b"\n", append=True)
     except KernelError as error:
+        residue.forget(event)
         says = error_tail(kernel, root)
         raise FtraceError("tracefs refused `%s`: %s%s" % (text, errno_text(error.errno),
                                                           " (%s)" % says if says else ""),
                           path, text, says, error.errno, error)
-    return group, name, path
+    return event
+
+
+class _Event(object):
+    """A probe event without a link on it."""
+
+    def __init__(self, kernel, path, group, name):
+        self.kernel, self.path, self.group, self.name = kernel, path, group, name
+
+    def close(self):
+        residue.forget(self)
+        remove_event(self.kernel, self.path, self.group, self.name)
 
 
 def remove_event(kernel, path, group, name, patience=1.0):
@@ -120,17 +134,21 @@ class EventLink(Link):
 def probe(kernel, program, attach_perf, user, definition, symbol, is_return, maxactive=0, pid=-1, cookie=0,
           ref_text=""):
     """Link through a probe event.  ``attach_perf``: perf.attach_event, handed in so that imports point one way."""
-    group, name, path = add_event(kernel, user, definition + ref_text, symbol, is_return, maxactive)
+    event = add_event(kernel, user, definition + ref_text, symbol, is_return, maxactive)
     try:
-        number = event_id(kernel, group, name)
+        number = event_id(kernel, event.group, event.name)
         inner = attach_perf(kernel, program, PERF_TYPE_TRACEPOINT, number, pid=pid, cookie=cookie)
     except BaseException:
-        remove_event(kernel, path, group, name)
+        try:
+            event.close()
+        except KernelError:     # the reason is what counts; swept at the next start
+            pass
         raise
     fd, fds = inner.fd, inner._fds  # one owner for both: take them over
-    link = EventLink(kernel, fd, "tracefs event %s/%s (%s)" % (group, name, inner.detail), inner.is_bpf_link,
-                     [lambda: remove_event(kernel, path, group, name)], program, fds)
+    link = EventLink(kernel, fd, "tracefs event %s/%s (%s)" % (event.group, event.name, inner.detail),
+                     inner.is_bpf_link, [event.close], program, fds)
     residue.keep(link)
+    residue.forget(event)
     return link
 
 
