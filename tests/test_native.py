@@ -79,3 +79,19 @@ def test_build_says_what_is_missing(monkeypatch, capsys):
     assert build.main(["--user"]) == 1
     assert "cffi" in capsys.readouterr()[1]
     assert build.main(["--nonsense"]) == 2
+
+
+def test_private_folder_in_a_public_one(tmpdir):
+    """Who may rename a folder above may put another in its place between the look and the import."""
+    above = tmpdir.mkdir("above")
+    folder = above.mkdir("lbc").mkdir("native")
+    folder.chmod(0o700)
+    assert with_paths.private(str(folder))
+    above.chmod(0o777)
+    assert not with_paths.private(str(folder))
+    above.chmod(0o1777)     # sticky, as /tmp: others' names cannot be moved there
+    assert with_paths.private(str(folder))
+    if os.geteuid() == 0:
+        above.chmod(0o755)
+        os.chown(str(above), 65534, 65534)
+        assert not with_paths.private(str(folder))

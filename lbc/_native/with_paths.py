@@ -33,9 +33,11 @@ def find():
 
 
 def private(folder):
-    """Whether ``folder`` exists, is ours,
-    and no one else may write to it or what is in it (root must not run another's code)."""
+    """Whether ``folder`` exists, is ours, and no one else may write to it or what is in it, nor put another in its place
+    (root must not run another's code; after sudo, HOME may still be the user's)."""
     try:
+        if not _only_ours_to_move(os.path.abspath(folder)) or not _only_ours_to_move(os.path.realpath(folder)):
+            return False
         for path in [folder] + [os.path.join(folder, name) for name in os.listdir(folder)]:
             facts = os.lstat(path)
             if facts.st_uid != os.geteuid() or facts.st_mode & 0o022 or os.path.islink(path):
@@ -43,3 +45,17 @@ def private(folder):
         return True
     except OSError:
         return False
+
+
+def _only_ours_to_move(path):
+    """Every name on the way from the root is ours or root's, in folders that no one else may write to (or only their
+    own files: sticky, as /tmp)."""
+    ours = (0, os.geteuid())
+    while os.path.dirname(path) != path:
+        above = os.stat(os.path.dirname(path))
+        if os.lstat(path).st_uid not in ours or above.st_uid not in ours:
+            return False
+        if above.st_mode & 0o022 and not above.st_mode & 0o1000:
+            return False
+        path = os.path.dirname(path)
+    return True

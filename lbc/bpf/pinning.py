@@ -35,17 +35,13 @@ def on_bpffs(path):
     return _mount_of(path)[1] == "bpf"
 
 
-def mount_bpffs():
+def mount_bpffs(kernel):
     """Mount bpffs at its usual place; True when it is there afterwards.  Needs root."""
-    import subprocess
-    if not os.path.isdir(BPFFS):
+    try:
+        kernel.mount("bpf", BPFFS, "bpf")
+        return True
+    except KernelError:
         return False
-    with open(os.devnull, "r+b") as null:
-        try:
-            status = subprocess.call(["mount", "-t", "bpf", "bpf", BPFFS], stdin=null, stdout=null, stderr=null)
-        except OSError:
-            return False
-    return status == 0
 
 
 def pin(kernel, fd, path, what="object"):
@@ -62,7 +58,7 @@ def pin(kernel, fd, path, what="object"):
         try:
             there = on_bpffs(path)
             if not there and path.startswith(BPFFS + "/") and os.geteuid() == 0:
-                there = mount_bpffs()
+                there = mount_bpffs(kernel)
             if there and failure.errno == errno.ENOENT:
                 os.makedirs(os.path.dirname(path), 0o700)
         except (OSError, IOError):

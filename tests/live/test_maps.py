@@ -436,7 +436,7 @@ def test_globals(kernel, mapped):
 
 @pytest.fixture
 def bpffs():
-    if not pinning.on_bpffs("/sys/fs/bpf/x") and not pinning.mount_bpffs():
+    if not pinning.on_bpffs("/sys/fs/bpf/x") and not pinning.mount_bpffs(kernel):
         pytest.skip("no bpffs here")
     folder = "/sys/fs/bpf/lbc_test_%d" % os.getpid()
     yield folder
