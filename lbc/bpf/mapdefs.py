@@ -183,11 +183,11 @@ def data_map(object_name, section, size, data, kind, btf, datasec_id, symbols):
     if datasec_id:
         for var_id, offset, var_size in btf.type(datasec_id).vars:
             var = btf.type(var_id)
-            if var.kind == _b.BTF_KIND_VAR:
+            if var.kind == _b.BTF_KIND_VAR and offset + var_size <= size:
                 variables[var.name] = Variable(var.name, offset, var_size, var.type)
                 mmapable = mmapable or var.linkage != _b.BTF_VAR_STATIC
     for symbol in symbols:
-        if symbol.name and symbol.name not in variables:
+        if symbol.name and symbol.name not in variables and symbol.value + symbol.size <= size:
             variables[symbol.name] = Variable(symbol.name, symbol.value, symbol.size)
     percpu = kind == "percpu"
     return MapSpec(internal_name(object_name, section),

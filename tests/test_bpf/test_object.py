@@ -461,3 +461,19 @@ def test_ksyms_of_a_kernel_built_by_clang():
     kernel, symbols = OldKernel((6, 12), files={"/proc/kallsyms": lines}), {}
     externs._by_kallsyms(kernel, [S.Extern("tick", "ksym"), S.Extern("tock", "ksym", weak=True)], symbols)
     assert symbols["tick"].address == 0xffffffff82000010 and not symbols["tock"].found
+
+
+def test_variables_outside_of_their_section_are_none():
+    from lbc.bpf import mapdefs, spec as S
+    from lbc.btf import encode, kinds, parse
+
+    class Symbol(object):
+        def __init__(self, name, value, size):
+            self.name, self.value, self.size = name, value, size
+    builder = encode.Builder()
+    number = builder.add(kinds.Int("int", 4, 1))
+    inside, outside = builder.add(kinds.Var("inside", number, 1)), builder.add(kinds.Var("outside", number, 1))
+    section = builder.add(kinds.Datasec(".data", 8, [(inside, 4, 4), (outside, 6, 4)]))
+    table = mapdefs.data_map("x", ".data", 8, b"\0" * 8, "data", parse.Btf(builder.bytes()), section,
+                             [Symbol("in_too", 0, 8), Symbol("out_too", 1, 8)])
+    assert sorted(table.variables) == ["in_too", "inside"] and isinstance(table, S.MapSpec)
