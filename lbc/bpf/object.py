@@ -301,8 +301,7 @@ class BpfObject(object):
                 else:
                     made.append(links.attach(self.kernel, self.programs[name]))
         except BaseException:
-            for link in reversed(made):
-                link.close()
+            links.close_all(made)
             raise
         self.links.extend(made)
         self._fds.extend(made)

@@ -493,3 +493,26 @@ def test_events_are_known_before_they_are_there(monkeypatch):
     with pytest.raises(KernelError):
         attach(kernel, prog)        # the event is gone again when perf asks for its number
     assert found == [[]] and not kernel.events and not residue.has_leftovers()
+
+
+def test_one_that_does_not_close_keeps_none_of_the_others(monkeypatch):
+    """Many probes one by one: the last is refused, undoing one of them fails; the reason is told, all are closed."""
+    from lbc.bpf.links import multi
+    closed = []
+
+    class Stub(object):
+        def __init__(self, name):
+            self.name = name
+
+        def close(self):
+            closed.append(self.name)
+            if self.name == "b":
+                raise KernelError("busy", "write", errno.EBUSY)
+
+    def one(name, address, cookie):
+        if name == "d":
+            raise KernelError("refused", "perf_event_open", errno.EPERM)
+        return Stub(name)
+    with pytest.raises(KernelError) as caught:
+        multi._many(None, None, [(name, 0) for name in "abcd"], None, "kprobe", one, True)
+    assert caught.value.errno == errno.EPERM and sorted(closed) == ["a", "b", "c"]

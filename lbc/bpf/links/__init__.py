@@ -7,9 +7,9 @@ from __future__ import absolute_import
 
 from ...errors import InputError, NotSupported
 from ...uapi import bpf as _u
-from .base import Link, LinkGroup, first_supported
+from .base import Link, LinkGroup, close_all, first_supported
 
-__all__ = ["attach", "can_attach", "Link", "LinkGroup", "first_supported"]
+__all__ = ["attach", "can_attach", "Link", "LinkGroup", "close_all", "first_supported"]
 
 
 def attach(kernel, program, target=None, **options):

@@ -128,6 +128,15 @@ class LinkGroup(Link):
             raise first
 
 
+def close_all(links):
+    """Close every one, whatever the others' closing says: for undoing, where the first reason is the one to raise."""
+    for link in reversed(links):
+        try:
+            link.close()
+        except KernelError:
+            pass
+
+
 def program_fd(program):
     """The fd of a Program, or the int itself."""
     return program if isinstance(program, int) else program.fd

@@ -13,7 +13,7 @@ from ..._py23 import to_bytes
 from ...errors import InputError, KernelError, NotFoundError, NotSupported
 from ...uapi import bpf as _u
 from . import kfunc
-from .base import LACKING, Link, LinkGroup, first_supported, link_create, program_fd, refused
+from .base import LACKING, Link, LinkGroup, close_all, first_supported, link_create, program_fd, refused
 
 __all__ = ["kprobe_multi", "uprobe_multi", "uprobe_multi_link", "MOST_SINGLE"]
 
@@ -135,8 +135,7 @@ def _many(kernel, program, rows, cookies, kind, one, skip):
                     raise
                 left_out, last = left_out + 1, error
     except BaseException:
-        for link in links:
-            link.close()
+        close_all(links)
         raise
     if not links:
         raise last

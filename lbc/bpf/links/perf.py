@@ -14,7 +14,7 @@ from ...errors import InputError, KernelError, NotFoundError, NotSupported
 from ...uapi import bpf as _u
 from ...uapi import perf as _p
 from . import kfunc, tracefs
-from .base import LACKING, Link, LinkGroup, first_supported, link_create, program_fd, refused
+from .base import LACKING, Link, LinkGroup, close_all, first_supported, link_create, program_fd, refused
 
 __all__ = ["open_event", "attach_event", "attach_fd", "kprobe", "ksyscall", "uprobe", "tracepoint", "perf_event"]
 
@@ -345,8 +345,7 @@ def perf_event(kernel, program, attr, pid=-1, cpus=None, cookie=0):
                 raise refused(kernel, error, "open %s" % what)
             links.append(attach_fd(kernel, program, fd, cookie, what))
     except BaseException:
-        for link in links:
-            link.close()
+        close_all(links)
         raise
     if len(links) == 1:
         return links[0]

@@ -3,8 +3,8 @@
 BPF links and perf events die with their fds.  Events in tracefs, filters and XDP programs set through netlink and
 programs attached to a cgroup by BPF_PROG_ATTACH do not.  Each process has a name for its own, ``tag()``: PID name
 space, pid and start time.  Events carry it as their group; the others are noted in a journal, one file per process,
-``RUN_DIR/<tag>``, one line each, the first with the boot it belongs to.  Whatever carries the tag of a process that is dead, in our own PID name space, was
-left behind; all else is not ours.
+``RUN_DIR/<tag>``, one line each, the first with the boot it belongs to.  Whatever carries the tag of a process that
+is dead, in our own PID name space, was left behind; all else is not ours.
 """
 from __future__ import absolute_import
 

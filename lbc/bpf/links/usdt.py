@@ -10,7 +10,7 @@ import struct
 
 from ...errors import InputError, KernelError, NotFoundError, NotSupported
 from ...uapi import bpf as _u
-from .base import LinkGroup, refused
+from .base import LinkGroup, close_all, refused
 from .multi import uprobe_multi_link
 from .perf import uprobe
 from .usdt_args import INDEXED, UNREADABLE, pack_spec, parse_args
@@ -220,8 +220,7 @@ def _attach_rows(kernel, program, manager, path, rows, fixed, pid, cookies, way,
             links.append(uprobe(kernel, program, path, site.pc_offset, pid=pid, cookie=number if cookies else 0,
                                 ref_ctr_offset=site.semaphore_offset, what=what))
     except BaseException:
-        for link in links:
-            link.close()
+        close_all(links)
         raise
     return LinkGroup(kernel, links, "%s, %s%s" % (detail, links[0].detail.rpartition(", ")[2],
                                                   "" if cookies else ", by address"),
