@@ -9,6 +9,7 @@ from __future__ import absolute_import
 import struct
 
 from .._py23 import range, to_bytes, to_text
+from ..btf.walk import SIZES
 from ..errors import FormatError
 from ..uapi import btf as _u
 from .spec import Extern
@@ -16,14 +17,6 @@ from .spec import Extern
 __all__ = ["ObjectBtf", "kconfig_type"]
 
 STV_INTERNAL, STV_HIDDEN = 1, 2  # gABI, symbol visibility
-
-# Bytes after the 12 of struct btf_type: (fixed, per vlen), Documentation/bpf/btf.rst
-_SIZES = {_u.BTF_KIND_INT: (4, 0), _u.BTF_KIND_PTR: (0, 0), _u.BTF_KIND_ARRAY: (12, 0), _u.BTF_KIND_STRUCT: (0, 12),
-          _u.BTF_KIND_UNION: (0, 12), _u.BTF_KIND_ENUM: (0, 8), _u.BTF_KIND_FWD: (0, 0), _u.BTF_KIND_TYPEDEF: (0, 0),
-          _u.BTF_KIND_VOLATILE: (0, 0), _u.BTF_KIND_CONST: (0, 0), _u.BTF_KIND_RESTRICT: (0, 0),
-          _u.BTF_KIND_FUNC: (0, 0), _u.BTF_KIND_FUNC_PROTO: (0, 8), _u.BTF_KIND_VAR: (4, 0),
-          _u.BTF_KIND_DATASEC: (0, 12), _u.BTF_KIND_FLOAT: (0, 0), _u.BTF_KIND_DECL_TAG: (4, 0),
-          _u.BTF_KIND_TYPE_TAG: (0, 0), _u.BTF_KIND_ENUM64: (0, 12)}
 
 
 class ObjectBtf(object):
@@ -57,7 +50,7 @@ class ObjectBtf(object):
 
     def _walk(self):
         raw, words, at, end = self.raw, self._words.unpack_from, self.types_at, self.types_end
-        offsets, sizes = self.offsets, _SIZES
+        offsets, sizes = self.offsets, SIZES
         number = 0
         while at < end:
             if end - at < 12:
@@ -69,7 +62,7 @@ class ObjectBtf(object):
             if kind not in sizes:
                 raise self._bad("type %d has the unknown kind %d" % (number, kind), at)
             fixed, each = sizes[kind]
-            here, at = at, at + 12 + fixed + each * (info & 0xFFFFFF)
+            here, at = at, at + 4 * (fixed + each * (info & 0xFFFFFF))
             if kind == _u.BTF_KIND_DATASEC:
                 self.datasecs.setdefault(self.string(name), here)
             elif kind == _u.BTF_KIND_VAR:

@@ -9,6 +9,7 @@ from __future__ import absolute_import
 import errno
 import struct
 
+from ..btf.walk import SIZES
 from ..errors import KernelError
 from ..uapi import bpf as U
 from ..uapi import btf as B
@@ -16,9 +17,6 @@ from . import features
 
 __all__ = ["load", "sanitize", "kinds_of"]
 
-_EXTRA = {B.BTF_KIND_INT: (4, 0), B.BTF_KIND_ARRAY: (12, 0), B.BTF_KIND_STRUCT: (0, 12), B.BTF_KIND_UNION: (0, 12),
-          B.BTF_KIND_ENUM: (0, 8), B.BTF_KIND_FUNC_PROTO: (0, 8), B.BTF_KIND_VAR: (4, 0), B.BTF_KIND_DATASEC: (0, 12),
-          B.BTF_KIND_DECL_TAG: (4, 0), B.BTF_KIND_ENUM64: (0, 12)}
 # feature -> what of the BTF needs it
 _NEEDS = (("btf_datasec", (B.BTF_KIND_VAR, B.BTF_KIND_DATASEC)), ("btf_func", (B.BTF_KIND_FUNC, B.BTF_KIND_FUNC_PROTO)),
           ("btf_global_func", (B.BTF_KIND_FUNC,)), ("btf_float", (B.BTF_KIND_FLOAT,)),
@@ -85,10 +83,10 @@ def _walk(raw):
     rows, words = [], struct.Struct("=III").unpack_from
     while at + 12 <= end:
         name, info, _ = words(raw, at)
-        kind, vlen = info >> 24 & 31, info & 0xffff
+        kind, vlen = info >> 24 & 0x7f, info & 0xffffff
         rows.append((at, kind, vlen, info >> 31, name))
-        fixed, each = _EXTRA.get(kind, (0, 0))
-        at += 12 + fixed + each * vlen
+        fixed, each = SIZES.get(kind, (3, 0))
+        at += 4 * (fixed + each * vlen)
     return rows
 
 

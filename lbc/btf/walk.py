@@ -11,15 +11,15 @@ from .._py23 import PY2, range
 from ..errors import FormatError
 from ..uapi import btf as _u
 
-__all__ = ["Header", "TypeWalk", "BLOCK"]
+__all__ = ["Header", "TypeWalk", "BLOCK", "SIZES"]
 
 BLOCK = 64
 _BLOCK_RANGE = range(BLOCK)
 _WINDOW = 24 * 1024  # words looked at together where memoryview cannot show them in place: 96 kB, below malloc's mmap
 _NATIVE = "<" if struct.pack("=H", 1) == b"\1\0" else ">"
 
-# info word -> words to the next type: (fixed, per vlen element).  btf_type itself is 3 words.
-_SIZES = {
+# kind -> words to the next type: (fixed, per vlen element).  btf_type itself is 3 words.
+SIZES = {
     _u.BTF_KIND_INT: (4, 0), _u.BTF_KIND_PTR: (3, 0), _u.BTF_KIND_ARRAY: (6, 0), _u.BTF_KIND_STRUCT: (3, 3),
     _u.BTF_KIND_UNION: (3, 3), _u.BTF_KIND_ENUM: (3, 2), _u.BTF_KIND_FWD: (3, 0), _u.BTF_KIND_TYPEDEF: (3, 0),
     _u.BTF_KIND_VOLATILE: (3, 0), _u.BTF_KIND_CONST: (3, 0), _u.BTF_KIND_RESTRICT: (3, 0), _u.BTF_KIND_FUNC: (3, 0),
@@ -64,7 +64,7 @@ class Header(object):
             raise FormatError("type and string sections overlap", path, "BTF header")
         self.types, self.types_end = length + type_off, length + type_off + type_len
         self.strings, self.strings_end = length + str_off, length + str_off + str_len
-        self.sizes = _SIZES
+        self.sizes = SIZES
         if length >= 32:
             self._read_layout(data, length, rest, path)
 
@@ -75,7 +75,7 @@ class Header(object):
         if offset > rest or size > rest - offset:
             raise FormatError("layout section of %d bytes at %d, but only %d bytes follow the header"
                               % (size, offset, rest), path, "BTF header")
-        sizes = dict(_SIZES)
+        sizes = dict(SIZES)
         for kind in range(1, min(size // 4, _u.BTF_MAX_KIND + 1)):
             info_size, elem_size, _flags = struct.unpack_from(self.order + "BBH", data, length + offset + 4 * kind)
             # known kinds keep their own sizes: nothing of them could be read under others

@@ -291,3 +291,11 @@ def test_names_of_any_bytes():
 
 def test_the_log_is_no_larger_than_old_kernels_take():
     assert programs.MAX_LOG == 0xffffffff >> 8  # bpf_check of 4.15 to 5.1: len_total > UINT_MAX >> 8 is EINVAL
+
+
+def test_more_than_65535_members():
+    """vlen has had 24 bits since Linux 7.1 (BTF_MAX_VLEN); the types behind a large one are found all the same."""
+    count = 70000
+    large = btf(INT, kind(6, 5, count, 4, (5, 1) * count), kind(16, 5, 0, 8))
+    assert [row[1] for row in prog_btf._walk(large)] == [1, 6, 16]
+    assert [row[1] for row in prog_btf._walk(prog_btf.sanitize(large, {"btf_float"}))] == [1, 6, 4]
