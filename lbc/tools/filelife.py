@@ -19,6 +19,7 @@ Needs root.  Cost: some 100 ns for each open() and delete on the machine; nothin
 from __future__ import absolute_import
 
 import os
+import struct
 import sys
 
 from .. import host
@@ -208,8 +209,10 @@ def main(argv=None):
         _cli.loop(poll, options.duration, out.flush)
         if lives and lives.settle():
             out.flush()
-        if buf.lost:
-            sys.stderr.write("filelife: %d events lost\n" % buf.lost)
+        missed = obj.maps["missed"].lookup(b"\0" * 4) if "missed" in obj.maps else b""
+        lost = buf.lost + sum(struct.unpack("=%dQ" % (len(missed) // 8), missed))
+        if lost:
+            sys.stderr.write("filelife: %d events lost\n" % lost)
     return 0
 
 

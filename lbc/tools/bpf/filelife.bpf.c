@@ -71,12 +71,26 @@ struct {
 	__type(value, u64);
 } creating SEC(".maps");
 
-struct { /* room for one struct pending, which does not fit the stack beside a struct event */
+struct { /* both do not fit the stack together */
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
 	__type(value, struct pending);
 } scratch SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct event);
+} out SEC(".maps");
+
+struct { /* deletions not looked at because too many were under way */
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} missed SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
@@ -90,9 +104,6 @@ const volatile u32 create_dentry_arg = 1;
 const volatile u32 create_args = 4;   /* number of arguments: fexit finds the return value behind them */
 const volatile u32 unlink_dentry_arg = 1;
 const volatile u32 unlink_args = 3;
-u64 untracked;                        /* deletions not looked at because too many were under way */
-
-const struct event *unused_event __attribute__((unused)); /* keeps the type in BTF */
 
 static __always_inline void identify(struct inode *inode, struct file_id *id)
 {
@@ -132,6 +143,7 @@ static __always_inline int unlink_begins(struct dentry *dentry)
 {
 	u64 task = bpf_get_current_pid_tgid(), *birth;
 	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
+	u64 *count;
 	struct pending *p;
 	u32 zero = 0;
 
@@ -152,8 +164,11 @@ static __always_inline int unlink_begins(struct dentry *dentry)
 	p->born_ns = birth ? *birth : 0;
 	p->depth = 0;
 	bpf_probe_read_kernel_str(p->name, sizeof(p->name), BPF_CORE_READ(dentry, d_name.name));
-	if (bpf_map_update_elem(&unlinking, &task, p, BPF_NOEXIST))
-		__sync_fetch_and_add(&untracked, 1);
+	if (bpf_map_update_elem(&unlinking, &task, p, BPF_NOEXIST)) {
+		count = bpf_map_lookup_elem(&missed, &zero);
+		if (count)
+			__sync_fetch_and_add(count, 1);
+	}
 	return 0;
 }
 
@@ -161,7 +176,8 @@ static __always_inline int unlink_ends(void *ctx, long ret)
 {
 	u64 task = bpf_get_current_pid_tgid();
 	struct pending *p = bpf_map_lookup_elem(&unlinking, &task);
-	struct event e = {};
+	struct event *e;
+	u32 zero = 0;
 
 	if (!p)
 		return 0;
@@ -169,14 +185,15 @@ static __always_inline int unlink_ends(void *ctx, long ret)
 		p->depth--;
 		return 0;
 	}
-	if (!ret && p->born_ns) {
-		e.when_ns = bpf_ktime_get_ns();
-		e.age_ns = e.when_ns - p->born_ns;
-		e.pid = task >> 32;
-		e.tid = task;
-		bpf_get_current_comm(e.comm, sizeof(e.comm));
-		bpf_probe_read_kernel_str(e.name, sizeof(e.name), p->name);
-		bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, &e, sizeof(e));
+	e = bpf_map_lookup_elem(&out, &zero);
+	if (!ret && p->born_ns && e) {
+		e->when_ns = bpf_ktime_get_ns();
+		e->age_ns = e->when_ns - p->born_ns;
+		e->pid = task >> 32;
+		e->tid = task;
+		bpf_get_current_comm(e->comm, sizeof(e->comm));
+		bpf_probe_read_kernel_str(e->name, sizeof(e->name), p->name);
+		bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, e, sizeof(*e));
 	}
 	bpf_map_delete_elem(&unlinking, &task);
 	return 0;
