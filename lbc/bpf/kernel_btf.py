@@ -35,6 +35,7 @@ class KernelBtf(object):
     def __init__(self, kernel, path=None):
         self.kernel = kernel
         self.path = path if path is not None else os.environ.get("LBC_BTF") or None
+        self._from_environment = path is None
         self._layout = self._ids = self._modules = None
         self._given = path is not None and not isinstance(path, str) and hasattr(path, "type")
         self.source = None
@@ -50,7 +51,12 @@ class KernelBtf(object):
             if self._given:
                 self._layout, self.source = self.path, "argument"
             elif self.path is not None:
-                self._layout, self.source = self._open(self.path), self.path
+                try:
+                    self._layout, self.source = self._open(self.path), self.path
+                except LbcError as error:
+                    if self._from_environment and not error.hint:
+                        error.hint = "the environment variable LBC_BTF names this file"
+                    raise
             else:
                 self._layout = self.ids(False) or self._search()
         return self._layout

@@ -288,6 +288,10 @@ def test_btf_by_environment(monkeypatch, tmp_path_factory):
     kernel = OldKernel((5, 4))
     BpfObject(corpus.path("core_read_chain"), kernel=kernel).load().close()
     assert len(kernel.progs) >= 1 and not kernel.open_fds()
+    monkeypatch.setenv("LBC_BTF", path + ".no")
+    with pytest.raises(LbcError) as caught:
+        BpfObject(corpus.path("core_read_chain"), kernel=kernel).load()
+    assert "LBC_BTF" in str(caught.value) and path + ".no" in str(caught.value)
 
 
 def test_no_privilege():
