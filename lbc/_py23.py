@@ -9,7 +9,7 @@ to_bytes(s)     native text -> bytes for the kernel
 iteritems(d)    items without a list
 range           lazy range
 OrderedDict     dict where it keeps order (3.6 and later); imported only where it does not
-monotonic()     seconds that never jump back (2.7: through clock_gettime, else time.time)
+monotonic()     seconds that never jump back (2.7 has only time.time, which may)
 u64_array(x)    array of 64-bit words from bytes (native order) or an iterable of ints
 lazy_module(name, look_up) attributes of a module that are made when first asked for
 signal          the signal module without its enums, which cost 2 ms to make

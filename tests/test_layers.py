@@ -50,7 +50,8 @@ WALLS = [
 ]
 
 # Each costs milliseconds and megabytes (SPEED: start-up is a hard goal), so it is imported where it is used.
-QUICK = {"__future__", "_signal", "array", "binascii", "bisect", "codecs", "ctypes", "errno", "fcntl", "gc", "itertools",
+QUICK = {"__future__", "_signal", "array", "binascii", "bisect", "codecs", "ctypes", "errno", "fcntl", "gc",
+         "itertools",
          "marshal", "mmap", "operator", "os", "select", "signal", "stat", "struct", "sys", "time"}
 # Only loaded for what is slow anyway: a refused program, a USDT probe, compiling the optional backend.
 OFF_PATH = ["bpf.verifier", "bpf.links.usdt_args", "_native.build"]

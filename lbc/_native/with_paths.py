@@ -33,8 +33,8 @@ def find():
 
 
 def private(folder):
-    """Whether ``folder`` exists, is ours, and no one else may write to it or what is in it, nor put another in its place
-    (root must not run another's code; after sudo, HOME may still be the user's)."""
+    """Whether ``folder`` exists, is ours, and no one else may write to it or what is in it, nor put another in its
+    place (root must not run another's code; after sudo, HOME may still be the user's)."""
     try:
         if not _only_ours_to_move(os.path.abspath(folder)) or not _only_ours_to_move(os.path.realpath(folder)):
             return False
