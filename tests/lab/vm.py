@@ -39,7 +39,7 @@ NEEDED = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", 
 # The BPF LSM is compiled in but not in every kernel's default list; expedited RCU makes attaching quick under
 # emulation.
 APPEND = ("console=ttyS0 quiet panic=-1 rcupdate.rcu_expedited=1 random.trust_cpu=on "
-          "lsm=landlock,lockdown,yama,integrity,apparmor,bpf")
+          "lsm=landlock,lockdown,yama,integrity,apparmor,bpf mitigations=off init_on_alloc=0 audit=0")
 SHARE = "trans=virtio,version=9p2000.L,msize=512000"
 
 INIT = """#!/bin/busybox sh
