@@ -10,11 +10,19 @@ from __future__ import absolute_import, print_function
 import glob
 import os
 import re
-import shutil
 import subprocess
 import sys
 
 WANTED = [(2, 7), (3, 5), (3, 6), (3, 7), (3, 8), (3, 9), (3, 10), (3, 11), (3, 12), (3, 13)]
+
+
+def which(name, search):
+    """Path of an executable in the folders ``search``, None; shutil has it in Python 3 only, and tests ask with 2.7."""
+    for folder in search.split(":"):
+        path = os.path.join(folder, name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None
 
 
 def version_of(path):
@@ -42,7 +50,7 @@ def installed():
     search = ":".join(part for part in os.environ.get("PATH", "").split(":") if os.path.abspath(part) != shims)
     for wanted in WANTED:
         if wanted not in found:
-            path = shutil.which("python%d.%d" % wanted, path=search)
+            path = which("python%d.%d" % wanted, search)
             version = version_of(path) if path else None
             if version and version[:2] == wanted:
                 found[wanted] = (version, path)
