@@ -33,8 +33,18 @@ _NOISE = re.compile(r"^(processed \d+ insns|verification time|stack depth|peak_s
 
 
 def _lines(log):
+    """The log's lines; without the report that 7.x adds below the old one-line reason ("Verification failed: ..." up to
+    the statistics), which says the same in more words.  It stays in ``error.log``."""
     text = to_text(log) if isinstance(log, bytes) else log
-    return [line.rstrip() for line in text.splitlines()]
+    lines, inside = [], False
+    for line in text.splitlines():
+        if line.startswith("Verification failed: ") and any(row.strip() for row in lines):
+            inside = True
+        elif inside and line.startswith(("processed ", "verification time")):
+            inside = False
+        if not inside:
+            lines.append(line.rstrip())
+    return lines
 
 
 def reason(log):
@@ -44,7 +54,9 @@ def reason(log):
         text = line.strip()
         if text and not any(pattern.match(text) for pattern in (_NOISE, _INSN, _STATE, _SOURCE)):
             return text
-    return ""
+    text = to_text(log) if isinstance(log, bytes) else log
+    report = re.search(r"^Reason:\n((?:[ \t]+\S.*\n)+)", text, re.M)  # 7.x
+    return " ".join(report.group(1).split()) if report else ""
 
 
 def refused_insn(log):

@@ -146,3 +146,19 @@ def test_trampolines_refused():
     kernel = OldKernel((6, 1), files={"/proc/self/status": b"CapEff:\t000001ffffffffff\n"})
     error = verifier.explain(kernel, program, KernelError("x", "BPF_PROG_LOAD", errno.EPERM), "")
     assert isinstance(error, PrivilegeError) and "kprobes" in error.hint
+
+
+def test_the_report_below_the_reason():
+    """A log of 7.3: the same reason in many words under it, which must not hide it."""
+    head = ("3: (b7) r2 = 8                        ; R2=8\n4: (85) call bpf_probe_read_kernel#113\n")
+    line = "cannot call GPL-restricted function from non-GPL compatible program\n"
+    report = ("\nVerification failed: Policy: Operation is not allowed\n\nReason:\n"
+              "  The helper bpf_probe_read_kernel#113 is not allowed: this helper is restricted to GPL-compatible\n"
+              "  programs.\n\nAt:\n  use @ code_gpl_only.bpf.c:9:9\n  Instruction context:\n"
+              "  >>> 4 | (85) call bpf_probe_read_kernel#113\n      5 | (95) exit\n\nSuggestion:\n"
+              "  Use a GPL-compatible license, or replace the helper with one that is available to non-GPL\n"
+              "  programs.\n\nprocessed 5 insns (limit 1000000) max_states_per_insn 0 total_states 0\n")
+    assert verifier.reason(head + line + report) == line.strip()
+    assert verifier.refused_insn(head + line + report) == 4
+    assert "Suggestion" not in verifier.excerpt(head + line + report)
+    assert verifier.reason(head + report).endswith("restricted to GPL-compatible programs.")
