@@ -17,6 +17,7 @@
 #define FMODE_CREATED 0x100000 /* include/linux/fs.h, since 4.19 */
 #define S_IFMT 0170000
 #define S_IFREG 0100000
+#define MAX_DEPTH 4 /* of file systems stacked on another; more calls inside one mean that an end was missed */
 
 struct qstr { const unsigned char *name; } __attribute__((preserve_access_index));
 struct super_block { u32 s_dev; } __attribute__((preserve_access_index));
@@ -38,6 +39,11 @@ struct pending { /* what a task is in the middle of creating or deleting */
 	u64 born_ns;
 	u64 depth; /* calls of vfs_unlink inside this one */
 	char name[NAME_LEN];
+};
+
+struct creation { /* a task in vfs_create, between kprobe and kretprobe */
+	u64 dentry;
+	u64 depth;
 };
 
 struct event {
@@ -68,7 +74,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
 	__type(key, u64);
-	__type(value, u64);
+	__type(value, struct creation);
 } creating SEC(".maps");
 
 struct { /* both do not fit the stack together */
@@ -148,7 +154,7 @@ static __always_inline int unlink_begins(struct dentry *dentry)
 	u32 zero = 0;
 
 	p = bpf_map_lookup_elem(&unlinking, &task);
-	if (p) {
+	if (p && p->depth < MAX_DEPTH) {
 		p->depth++;
 		return 0;
 	}
@@ -164,7 +170,7 @@ static __always_inline int unlink_begins(struct dentry *dentry)
 	p->born_ns = birth ? *birth : 0;
 	p->depth = 0;
 	bpf_probe_read_kernel_str(p->name, sizeof(p->name), BPF_CORE_READ(dentry, d_name.name));
-	if (bpf_map_update_elem(&unlinking, &task, p, BPF_NOEXIST)) {
+	if (bpf_map_update_elem(&unlinking, &task, p, BPF_ANY)) {
 		count = bpf_map_lookup_elem(&missed, &zero);
 		if (count)
 			__sync_fetch_and_add(count, 1);
@@ -272,22 +278,33 @@ int kprobe_open(void *ctx)
 SEC("?kprobe/vfs_create")
 int kprobe_create(void *ctx)
 {
-	u64 task = bpf_get_current_pid_tgid(), dentry = probe_arg(ctx, create_dentry_arg);
+	u64 task = bpf_get_current_pid_tgid();
+	struct creation *c = bpf_map_lookup_elem(&creating, &task), new = {};
 
-	bpf_map_update_elem(&creating, &task, &dentry, BPF_NOEXIST);
+	if (c && c->depth < MAX_DEPTH) {
+		c->depth++;
+		return 0;
+	}
+	new.dentry = probe_arg(ctx, create_dentry_arg);
+	bpf_map_update_elem(&creating, &task, &new, BPF_ANY);
 	return 0;
 }
 
 SEC("?kretprobe/vfs_create")
 int kretprobe_create(void *ctx)
 {
-	u64 task = bpf_get_current_pid_tgid(), *dentry = bpf_map_lookup_elem(&creating, &task), address;
+	u64 task = bpf_get_current_pid_tgid(), dentry;
+	struct creation *c = bpf_map_lookup_elem(&creating, &task);
 
-	if (!dentry)
+	if (!c)
 		return 0;
-	address = *dentry;
+	if (c->depth) {
+		c->depth--;
+		return 0;
+	}
+	dentry = c->dentry;
 	bpf_map_delete_elem(&creating, &task);
-	return created((void *)address, probe_ret(ctx));
+	return created((void *)dentry, probe_ret(ctx));
 }
 
 SEC("?kprobe/vfs_unlink")
