@@ -209,9 +209,10 @@ def write_btf(row, folder):
     found = glob.glob(os.path.join(folder, row[1], "boot", "vmlinuz-*")) + \
         glob.glob(os.path.join(folder, row[1], "usr/lib/modules/*/vmlinuz"))
     if found and not os.path.exists(target):
-        with open(target + ".new", "wb") as f:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="unpack-", delete=False) as f:  # others may do the same now
             f.write(kernel_btf(found[0]))
-        os.rename(target + ".new", target)
+        os.chmod(f.name, 0o644)
+        os.rename(f.name, target)
 
 
 def kernel_names():
