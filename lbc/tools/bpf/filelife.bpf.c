@@ -17,7 +17,7 @@
 #define FMODE_CREATED 0x100000 /* include/linux/fs.h, since 4.19 */
 #define S_IFMT 0170000
 #define S_IFREG 0100000
-#define MAX_DEPTH 4 /* of file systems stacked on another; more calls inside one mean that an end was missed */
+#define STALE_NS 5000000000ULL /* a call whose end was missed (a return probe that found no room) is forgotten after this */
 
 struct qstr { const unsigned char *name; } __attribute__((preserve_access_index));
 struct super_block { u32 s_dev; } __attribute__((preserve_access_index));
@@ -37,12 +37,14 @@ struct file_id {
 struct pending { /* what a task is in the middle of creating or deleting */
 	struct file_id id;
 	u64 born_ns;
+	u64 since_ns;
 	u64 depth; /* calls of vfs_unlink inside this one */
 	char name[NAME_LEN];
 };
 
 struct creation { /* a task in vfs_create, between kprobe and kretprobe */
 	u64 dentry;
+	u64 since_ns;
 	u64 depth;
 };
 
@@ -147,14 +149,14 @@ static __always_inline int created(struct dentry *dentry, long ret)
  * outermost call counts, which is the one the user asked for. */
 static __always_inline int unlink_begins(struct dentry *dentry)
 {
-	u64 task = bpf_get_current_pid_tgid(), *birth;
+	u64 task = bpf_get_current_pid_tgid(), now = bpf_ktime_get_ns(), *birth;
 	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
 	u64 *count;
 	struct pending *p;
 	u32 zero = 0;
 
 	p = bpf_map_lookup_elem(&unlinking, &task);
-	if (p && p->depth < MAX_DEPTH) {
+	if (p && now - p->since_ns < STALE_NS) {
 		p->depth++;
 		return 0;
 	}
@@ -168,6 +170,7 @@ static __always_inline int unlink_begins(struct dentry *dentry)
 	identify(inode, &p->id);
 	birth = bpf_map_lookup_elem(&births, &p->id);
 	p->born_ns = birth ? *birth : 0;
+	p->since_ns = now;
 	p->depth = 0;
 	bpf_probe_read_kernel_str(p->name, sizeof(p->name), BPF_CORE_READ(dentry, d_name.name));
 	if (bpf_map_update_elem(&unlinking, &task, p, BPF_ANY)) {
@@ -235,18 +238,19 @@ int fexit_create(u64 *ctx)
 	return created((void *)ARG(ctx, 2), fexit_ret(ctx, create_args));
 }
 
+/* Programs are attached in this order, ends before beginnings: a call under way must not leave a beginning without end. */
+SEC("?fexit/vfs_unlink")
+int fexit_unlink(u64 *ctx)
+{
+	return unlink_ends(ctx, fexit_ret(ctx, unlink_args));
+}
+
 SEC("?fentry/vfs_unlink")
 int fentry_unlink(u64 *ctx)
 {
 	if (unlink_dentry_arg == 1)
 		return unlink_begins((void *)ARG(ctx, 1));
 	return unlink_begins((void *)ARG(ctx, 2));
-}
-
-SEC("?fexit/vfs_unlink")
-int fexit_unlink(u64 *ctx)
-{
-	return unlink_ends(ctx, fexit_ret(ctx, unlink_args));
 }
 
 static __always_inline u64 probe_arg(void *ctx, u32 n)
@@ -275,21 +279,6 @@ int kprobe_open(void *ctx)
 	return file_opened((void *)probe_arg(ctx, open_file_arg));
 }
 
-SEC("?kprobe/vfs_create")
-int kprobe_create(void *ctx)
-{
-	u64 task = bpf_get_current_pid_tgid();
-	struct creation *c = bpf_map_lookup_elem(&creating, &task), new = {};
-
-	if (c && c->depth < MAX_DEPTH) {
-		c->depth++;
-		return 0;
-	}
-	new.dentry = probe_arg(ctx, create_dentry_arg);
-	bpf_map_update_elem(&creating, &task, &new, BPF_ANY);
-	return 0;
-}
-
 SEC("?kretprobe/vfs_create")
 int kretprobe_create(void *ctx)
 {
@@ -307,16 +296,32 @@ int kretprobe_create(void *ctx)
 	return created((void *)dentry, probe_ret(ctx));
 }
 
-SEC("?kprobe/vfs_unlink")
-int kprobe_unlink(void *ctx)
+SEC("?kprobe/vfs_create")
+int kprobe_create(void *ctx)
 {
-	return unlink_begins((void *)probe_arg(ctx, unlink_dentry_arg));
+	u64 task = bpf_get_current_pid_tgid(), now = bpf_ktime_get_ns();
+	struct creation *c = bpf_map_lookup_elem(&creating, &task), new = {};
+
+	if (c && now - c->since_ns < STALE_NS) {
+		c->depth++;
+		return 0;
+	}
+	new.dentry = probe_arg(ctx, create_dentry_arg);
+	new.since_ns = now;
+	bpf_map_update_elem(&creating, &task, &new, BPF_ANY);
+	return 0;
 }
 
 SEC("?kretprobe/vfs_unlink")
 int kretprobe_unlink(void *ctx)
 {
 	return unlink_ends(ctx, probe_ret(ctx));
+}
+
+SEC("?kprobe/vfs_unlink")
+int kprobe_unlink(void *ctx)
+{
+	return unlink_begins((void *)probe_arg(ctx, unlink_dentry_arg));
 }
 
 char LICENSE[] SEC("license") = "GPL";
