@@ -130,6 +130,10 @@ def run_main(name, main, argv=None):
         if error.errno == EPIPE:
             return _closed_pipe()
         sys.stderr.write("%s: %s\n" % (name, error))
+        try:
+            sys.stdout.flush()
+        except (IOError, OSError, ValueError):
+            _closed_pipe()  # stdout it was: what is still buffered fails again at exit, with status 120
         return 1
     except MemoryError:
         sys.stderr.write("%s: out of memory\n" % name)

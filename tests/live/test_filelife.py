@@ -61,6 +61,7 @@ class Tool(object):
 
     def __init__(self, python, way=None, arguments=(), stdout=subprocess.PIPE, wait=True, **changes):
         env = dict(os.environ, PYTHONPATH=ROOT, LBC_FILELIFE=way or "", **changes)
+        env.pop("PYTHONUNBUFFERED", None)  # as people run it
         self.out_file = tempfile.TemporaryFile()
         self.err_file = tempfile.NamedTemporaryFile()
         self.process = subprocess.Popen(
