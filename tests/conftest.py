@@ -116,6 +116,7 @@ def wait_for_turn(seconds=60):
 
     None after ``seconds``: better a false alarm than a queue behind a test that hangs."""
     turn = open(os.path.join(tempfile.gettempdir(), "lbc-live-%d.lock" % os.geteuid()), "w")
+    fcntl.fcntl(turn, fcntl.F_SETFD, fcntl.FD_CLOEXEC)  # 2.7 hands files on: a child left behind would keep the lock
     until = time.time() + seconds
     while True:
         try:

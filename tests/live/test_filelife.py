@@ -321,8 +321,13 @@ def test_kill_9(python, way, folder):
 def test_reader_goes_away(python, way, folder):
     """As `| head -1`: exit status 0, no complaint."""
     with unchanged():
-        reader = subprocess.Popen(["head", "-1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        tool = Tool(python, way, stdout=reader.stdin)
+        reader = subprocess.Popen(["head", "-1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=True)
+        try:
+            tool = Tool(python, way, stdout=reader.stdin)
+        except BaseException:  # skipped: the reader would wait for ever
+            reader.kill()
+            reader.communicate()
+            raise
         reader.stdin.close()
         assert reader.stdout.readline().split()[0] == b"TIME"
         reader.wait()
