@@ -32,7 +32,7 @@ uapi:                ## generate lbc/uapi from the newest packaged kernel header
 	python3 scripts/gen_uapi.py $(LAB_DIR)/hdr-trixie-backports/usr/include
 
 fixtures:            ## compile the test fixtures again (needs clang)
-	sh scripts/gen_fixtures.sh
+	bash scripts/gen_fixtures.sh
 
 wheel:               ## build dist/lbc-*.whl and the sdist
 	$(PYTHON) setup.py -q sdist bdist_wheel

@@ -71,8 +71,11 @@ def one_run(command, steady, folder):
             path = os.path.join(folder, name)
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
             os.unlink(path)
-            if select.select([master], [], [], 0.02)[0]:
-                seen += os.read(master, 65536)
+            try:
+                if select.select([master], [], [], 0.02)[0]:
+                    seen += os.read(master, 65536)
+            except OSError:  # EIO: nobody holds the terminal's other end any more
+                process.wait()
             if process.poll() is not None or time.monotonic() - start > 300:
                 raise SystemExit("%s ended or is silent: %r" % (" ".join(command), seen[-2000:]))
         result = {"wall_s": time.monotonic() - start, "cpu_s": cpu_seconds(process.pid)}

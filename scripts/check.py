@@ -29,7 +29,7 @@ sys.path.insert(0, ROOT)
 from scripts import pythons  # noqa: E402
 
 ONCE = ["tests/test_style.py", "tests/test_layers.py", "tests/test_docs.py",
-    "tests/test_mirror.py", "tests/test_uapi", "tests/lab"]
+    "tests/test_mirror.py", "tests/test_generated.py", "tests/test_uapi", "tests/lab"]
 WHEEL = ["tests/test_wheel.py"]
 PURE = "not live and not lab"
 LIMIT_S = 1800  # one run of one level
