@@ -14,7 +14,6 @@ import time
 import pytest
 
 from lbc._py23 import to_text
-from scripts import pythons
 from . import LAB, skip
 
 pytestmark = pytest.mark.live
@@ -35,12 +34,8 @@ thorough = pytest.mark.skipif(LESS, reason="in the lab with the other Python onl
 
 
 def interpreters():
-    rows = [("python%d.%d" % sys.version_info[:2], sys.executable)]
-    if LAB:
-        return rows  # the other Python has its own run
-    other = (2, 7) if sys.version_info[0] > 2 else (3, 11)
-    path = pythons.find(*other)
-    return rows + ([("python%d.%d" % other, path)] if path else [])
+    """The one that runs the tests: scripts/check.py and the lab run them with 3.11 and with 2.7."""
+    return [("python%d.%d" % sys.version_info[:2], sys.executable)]
 
 
 @pytest.fixture(scope="module", params=interpreters(), ids=lambda row: row[0])
