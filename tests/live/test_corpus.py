@@ -161,7 +161,7 @@ def test_objects_load_or_fail_as_libbpf_says(verdicts, ours):
     found = differences(rows, ours, expected)
     assert not found, "\n".join(found)
     assert len(rows) == len(FIXTURES) and len(corpus.names()) > 150
-    assert sum(1 for row in rows.values() if row["load"] == 0) > len(FIXTURES) / 3  # the judge did judge
+    assert sum(1 for row in rows.values() if row["load"] == 0) > len(FIXTURES) / 4  # the judge did judge
 
 
 def test_objects_load_or_fail_as_newer_libbpf_says(verdicts, ours):
