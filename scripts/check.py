@@ -32,7 +32,7 @@ ONCE = ["tests/test_style.py", "tests/test_layers.py", "tests/test_docs.py",
     "tests/test_mirror.py", "tests/test_generated.py", "tests/test_uapi", "tests/lab"]
 WHEEL = ["tests/test_wheel.py"]
 PURE = "not live and not lab"
-LIMIT_S = 1800  # one run of one level
+LIMIT_S = 3600  # one run of one level
 
 
 class Run(object):

@@ -7,7 +7,7 @@ One boot per kernel serves all Pythons; two kernels run at a time.  Default PYTE
 The last line is `N passed, N failed, N skipped`; exit status 1 when anything failed, hung, or did not run.
 A machine on which the lab cannot be had skips it and says why; with CI=true that is a failure.
 
-Environment: LBC_TEST_SECONDS (60; one test inside a guest), LBC_KERNEL_SECONDS (900; one kernel), LBC_VM_* of vm.py.
+Environment: LBC_TEST_SECONDS (60; one test inside a guest), LBC_KERNEL_SECONDS (1500; one kernel), LBC_VM_* of vm.py.
 """
 from __future__ import absolute_import, print_function
 
@@ -76,7 +76,7 @@ def run_kernel(kernel, interpreters, arguments, folder, report):
     judge = os.path.join(folder, "libbpf_load")  # the guests see this machine's files
     command = "%s%s" % ("LBC_JUDGE=%s " % shlex.quote(judge) if os.path.exists(judge) else "",
                         " ".join(shlex.quote(word) for word in inner))
-    limit = time.time() + float(os.environ.get("LBC_KERNEL_SECONDS") or 900)
+    limit = time.time() + float(os.environ.get("LBC_KERNEL_SECONDS") or 1500)
     trouble = ""
     for _ in range(BOOTS):
         result = vm.run(kernel, command, share=share, timeout=max(30, limit - time.time()))
