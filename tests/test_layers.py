@@ -23,6 +23,8 @@ LAYERS = [
     ["elf.*"],
     ["btf.*"],
     ["kallsyms", "symbols"],
+    ["kernel_files", "residue"],
+    ["tracefs"],
     ["asm"],
     ["bpf.spec", "bpf.sections"],
     ["bpf.mapdefs", "bpf.btf_fixup"],

@@ -179,7 +179,7 @@ def _describe(made, before):
     obj, types, extra = made
     from ..btf.flat import layout
     from ..uapi.btf import BTF_KIND_STRUCT
-    from .links import residue
+    from .. import residue
     layouts = {}
     for name, struct_name in types.items():
         found = obj.spec.btf.find_one(struct_name, BTF_KIND_STRUCT)

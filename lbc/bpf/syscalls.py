@@ -14,6 +14,7 @@ import struct
 from .. import host
 from .._native import backend
 from ..errors import KernelError, errno_text
+from ..kernel_files import KernelFiles
 from ..uapi import arch
 from ..uapi.bpf import BPF_ATTR, BPF_ATTR_SIZE
 from ..uapi import bpf as _uapi
@@ -92,7 +93,7 @@ def command_name(cmd):
     return "bpf command %d" % cmd
 
 
-class Kernel(object):
+class Kernel(KernelFiles):
     """The running kernel.  Stateless but for ``facts``, where lbc.bpf.features keeps conclusive answers."""
 
     def __init__(self):
@@ -141,41 +142,7 @@ class Kernel(object):
         except OSError as error:
             raise KernelError("%s: %s" % (name, errno_text(error.errno)), name, error.errno, cause=error)
 
-    # -- files of /sys and /proc --------------------------------------------------------------------------------
-    def read(self, path):
-        """Bytes of a file of /sys, /proc or tracefs.  Raises KernelError."""
-        try:
-            return host.read_file(path)
-        except (OSError, IOError) as error:
-            raise KernelError("read %s: %s" % (path, errno_text(error.errno)), "read", error.errno, cause=error)
-
-    def write(self, path, data, append=False):
-        """One write() of ``data``, as tracefs wants it.  Raises KernelError."""
-        try:
-            fd = os.open(path, os.O_WRONLY | (os.O_APPEND if append else 0))
-            try:
-                os.write(fd, data)
-            finally:
-                os.close(fd)
-        except (OSError, IOError) as error:
-            raise KernelError("write %s: %s" % (path, errno_text(error.errno)), "write", error.errno, cause=error)
-
-    def exists(self, path):
-        return os.path.exists(path)
-
-    def listdir(self, path):
-        """Names in a folder, [] where there is none."""
-        try:
-            return sorted(os.listdir(path))
-        except OSError:
-            return []
-
-    def mount(self, source, target, kind):
-        """mount(2) of a file system without a device.  Raises KernelError."""
-        buffers = [bytearray(text.encode() + b"\0") for text in (source, target, kind)]
-        return self._call("mount %s" % target, self._arch.nr_mount,
-                          *([backend.address_of(b) for b in buffers] + [0, 0]))
-
+    # -- netlink(7) --------------------------------------------------------------------------------
     def netlink(self, message):
         """All answers (bytes of nlmsghdr after nlmsghdr) to one rtnetlink request, up to its acknowledgement or the end
         of a dump."""

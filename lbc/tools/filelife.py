@@ -73,7 +73,7 @@ def by_functions(way, pid):
 def by_syscalls(pid):
     """The object of tracepoint programs, attached.  ``pid`` is looked at in Deaths: the birth may be another's
     doing."""
-    from ..bpf.links.tracefs import need_tracefs
+    from ..tracefs import need_tracefs
     obj = _cli.bpf_object("filelife_syscalls")
     try:
         tracefs = need_tracefs(obj.kernel)

@@ -11,7 +11,8 @@ import time
 import pytest
 
 from lbc.bpf import features
-from lbc.bpf.links import attach, residue
+from lbc import residue
+from lbc.bpf.links import attach
 from lbc.bpf.syscalls import kernel
 from lbc.errors import KernelError, NotFoundError, NotSupported
 from lbc.uapi import bpf as U

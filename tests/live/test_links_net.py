@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from lbc.bpf.links import attach, netlink, residue
+from lbc import residue
+from lbc.bpf.links import attach, leftovers, netlink
 from lbc.bpf.links.cgroup import query
 from lbc.bpf.syscalls import kernel
 from lbc.errors import InputError, KernelError, NotFoundError, NotSupported
@@ -394,5 +395,5 @@ def test_killed_run_on_a_cgroup_is_swept(cgroup):
     process.kill()
     process.communicate()
     assert len(shown(cgroup)) == 1
-    residue.sweep(kernel, again=True)
+    leftovers.sweep(kernel, again=True)
     assert shown(cgroup) == []

@@ -7,7 +7,7 @@ import pytest
 
 from lbc import errors
 from lbc.bpf import apart
-from lbc.bpf.links import residue
+from lbc import residue
 from lbc.btf.parse import Btf
 from lbc.btf.encode import Builder
 from lbc.btf.kinds import Member

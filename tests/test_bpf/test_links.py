@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from lbc._py23 import to_text
-from lbc.bpf.links import attach, can_attach, kfunc, perf, residue, tracefs, tracing
+from lbc import residue, tracefs
+from lbc.bpf.links import attach, can_attach, kfunc, leftovers, perf, tracing
 from lbc.errors import InputError, KernelError, NotFoundError, NotSupported, PrivilegeError
 from lbc.uapi import bpf as U
 from tests import linkskit
@@ -344,7 +345,7 @@ with open("/proc/sys/kernel/random/boot_id") as boot_id:
 
 
 def dead_tag():
-    child = subprocess.Popen([sys.executable, "-c", "from lbc.bpf.links import residue; print(residue.tag())"],
+    child = subprocess.Popen([sys.executable, "-c", "from lbc import residue; print(residue.tag())"],
                              stdout=subprocess.PIPE,
                              cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     name = child.communicate()[0].decode().strip()
@@ -383,7 +384,7 @@ def test_journal_is_swept(tmp_path, monkeypatch):
     write_journal(tmp_path / residue.tag(), u"boot %s\ntest mine\n" % BOOT)
     write_journal(tmp_path / "other", u"boot %s\ntest other\n" % BOOT)
     tmp_path.chmod(0o700)
-    residue.sweep(OldKernel((4, 14)), again=True)
+    leftovers.sweep(OldKernel((4, 14)), again=True)
     assert seen == [["3"], ["1", "2"]]
     assert sorted(os.listdir(str(tmp_path))) == sorted([residue.tag(), "other"])
 
@@ -398,7 +399,7 @@ def test_journals_of_another_boot_are_void(tmp_path, monkeypatch):
     seen = swept_in(tmp_path, monkeypatch)
     for tag, text in ((dead_tag(), u"boot 1234\ntest 1\n"), (dead_tag(), u"test 2\n"), (dead_tag(), u"")):
         write_journal(tmp_path / tag, text)
-    residue.sweep(OldKernel((4, 14)), again=True)
+    leftovers.sweep(OldKernel((4, 14)), again=True)
     assert seen == [] and not tmp_path.exists()
 
 
@@ -426,7 +427,7 @@ def test_journals_that_others_may_have_written(what, tmp_path, monkeypatch):
     elif what == "file link":
         (there / dead).rename(tmp_path / "journal")
         (there / dead).symlink_to(tmp_path / "journal")
-    residue.sweep(OldKernel((4, 14)), again=True)
+    leftovers.sweep(OldKernel((4, 14)), again=True)
     assert seen == []
     # nor is anything written through them
     victim = tmp_path / "victim"
@@ -447,7 +448,7 @@ def test_one_that_cannot_be_undone_is_no_reason_to_leave_the_rest(tmp_path, monk
         raise OSError(errno.EACCES, "no")
     monkeypatch.setitem(residue.SWEEPERS, "fails", fails)
     write_journal(tmp_path / dead_tag(), u"boot %s\ntest 1\nfails 2\n" % BOOT)
-    residue.sweep(OldKernel((4, 14)), again=True)
+    leftovers.sweep(OldKernel((4, 14)), again=True)
     assert seen == [["1"]] and not tmp_path.exists()
 
 
@@ -457,7 +458,7 @@ def test_journal_of_any_names(tmp_path, monkeypatch):
     path = tmp_path / dead_tag()
     write_journal(path, u"")
     path.write_bytes(("boot %s\n" % BOOT).encode() + b"test a\xff\xfe z\xc3\xbc\n")
-    residue.sweep(OldKernel((4, 14)), again=True)
+    leftovers.sweep(OldKernel((4, 14)), again=True)
     assert len(seen) == 1 and len(seen[0]) == 2
     residue.note("test " + to_text(b"z\xc3\xbcrich"))
     assert b"test z\xc3\xbcrich\n" in (tmp_path / residue.tag()).read_bytes()

@@ -1,6 +1,6 @@
 """Attachment: one loaded program to one (or many) places.  ``attach()`` chooses by section and program type.
 
-Modules import one way: base, residue -> tracefs -> kfunc -> perf -> multi, usdt; tracing,
+Modules import one way: base -> probe_events -> kfunc -> perf -> multi, usdt; tracing,
 cgroup, netns, netlink -> net.  Only what an attachment needs is imported.
 """
 from __future__ import absolute_import
@@ -35,8 +35,8 @@ def attach(kernel, program, target=None, **options):
     netfilter           target "inet/..." none; family, hook, priority, defrag
     NotSupported where the kernel has no way at all; InputError, NotFoundError, PrivilegeError, KernelError else.
     """
-    from . import residue
-    residue.sweep(kernel)
+    from . import leftovers
+    leftovers.sweep(kernel)
     return _choose(program)(kernel, program, target, options)
 
 

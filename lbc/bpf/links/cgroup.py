@@ -9,9 +9,9 @@ import errno
 import os
 import struct
 
+from ... import residue
 from ...errors import InputError, KernelError, NotFoundError, NotSupported, errno_text
 from ...uapi import bpf as _u
-from . import residue
 from .base import bpf_link, first_supported
 from .net import LastingLink, prog_attach, program_id
 

@@ -8,8 +8,8 @@ import errno
 
 from ..._py23 import near, to_bytes, to_text
 from ...errors import InputError, KernelError, NotFoundError, errno_text
+from ...tracefs import find_tracefs
 from .base import refused
-from .tracefs import find_tracefs
 
 __all__ = ["parse_target", "explain", "count", "names", "expand"]
 

@@ -3,9 +3,10 @@ from __future__ import absolute_import
 
 import errno
 
+from ... import residue
 from ...errors import InputError, KernelError, NotSupported, errno_text
 from ...uapi import bpf as _u
-from . import netlink, residue
+from . import netlink
 from .base import Link, LACKING, bpf_link, first_supported, link_create, program_fd, refused
 
 __all__ = ["attach_xdp", "attach_tc", "attach_socket", "attach_sockmap", "LastingLink"]

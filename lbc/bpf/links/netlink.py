@@ -8,10 +8,10 @@ import errno
 import os
 import struct
 
+from ... import residue
 from ..._py23 import near, to_bytes, to_text
 from ...errors import KernelError, NotFoundError, errno_text
 from ...uapi import bpf as _u
-from . import residue
 
 __all__ = ["request", "interface", "interfaces", "set_xdp", "xdp_ids", "add_clsact", "delete_clsact", "add_filter",
            "delete_filter",

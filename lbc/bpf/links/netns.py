@@ -4,9 +4,9 @@ from __future__ import absolute_import
 import errno
 import os
 
+from ... import residue
 from ...errors import InputError, KernelError, NotFoundError, NotSupported, errno_text
 from ...uapi import bpf as _u
-from . import residue
 from .base import bpf_link, first_supported
 from .cgroup import detach_id
 from .net import LastingLink, prog_attach, program_id

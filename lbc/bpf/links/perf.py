@@ -9,11 +9,12 @@ from __future__ import absolute_import
 import errno
 import struct
 
+from ... import tracefs
 from ..._py23 import near, to_bytes
 from ...errors import InputError, KernelError, NotFoundError, NotSupported
 from ...uapi import bpf as _u
 from ...uapi import perf as _p
-from . import kfunc, tracefs
+from . import kfunc, probe_events
 from .base import LACKING, Link, LinkGroup, close_all, first_supported, link_create, program_fd, refused
 
 __all__ = ["open_event", "attach_event", "attach_fd", "kprobe", "ksyscall", "uprobe", "tracepoint", "perf_event"]
@@ -199,7 +200,7 @@ def _kprobe_perf(*args):
 
 def _kprobe_tracefs(kernel, program, symbol, offset, is_return, cookie, maxactive):
     where = _where(symbol, offset)
-    return tracefs.probe(kernel, program, attach_event, False, where, where, is_return, maxactive, cookie=cookie)
+    return probe_events.probe(kernel, program, attach_event, False, where, where, is_return, maxactive, cookie=cookie)
 
 
 def ksyscall(kernel, program, name, is_return=False, cookie=0):
@@ -282,7 +283,7 @@ def _uprobe_tracefs(kernel, program, path, offset, is_return, pid, cookie, ref_c
         ref_text = "(0x%x)" % ref_ctr_offset
     if any(c in path for c in " \t\n:"):
         raise NotSupported("uprobe events on a path with spaces or colons (`%s`)" % path)
-    return tracefs.probe(kernel, program, attach_event, True, "%s:0x%x" % (path, offset),
+    return probe_events.probe(kernel, program, attach_event, True, "%s:0x%x" % (path, offset),
                          "%s_0x%x" % (path.rpartition("/")[2], offset), is_return, 0, pid, cookie, ref_text)
 
 

@@ -12,9 +12,9 @@ import struct
 
 from ..._py23 import near, to_bytes, to_text
 from ...errors import ENOTSUPP, InputError, KernelError, NotFoundError, NotSupported
+from ...tracefs import find_tracefs
 from ...uapi import bpf as _u
 from .base import LACKING, Link, is_root, link_create, program_fd, refused
-from .tracefs import find_tracefs
 
 __all__ = ["raw_tracepoint", "trace", "freplace", "iterator", "IterLink"]
 

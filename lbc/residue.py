@@ -12,14 +12,14 @@ import errno
 import os
 import stat
 
-from ..._py23 import to_bytes, to_text
-from ...errors import LbcError
+from ._py23 import to_bytes, to_text
+from .errors import LbcError
 
-__all__ = ["tag", "is_dead", "keep", "forget", "note", "erase", "sweep", "RUN_DIR", "SWEEPERS"]
+__all__ = ["tag", "is_dead", "keep", "forget", "note", "erase", "has_journals", "undo_journals", "RUN_DIR", "SWEEPERS"]
 
 RUN_DIR = "/run/lbc"
 SWEEPERS = {}   # first word of a journal line -> f(kernel, [words]) that undoes it
-_state = {"pid": 0, "tag": None, "live": [], "lines": [], "armed": 0, "swept": None}
+_state = {"pid": 0, "tag": None, "live": [], "lines": [], "armed": 0}
 
 
 def _start_time(pid):
@@ -172,20 +172,19 @@ def _write():
         pass
 
 
-def sweep(kernel, again=False):
-    """Undo what dead processes of lbc left behind; once per process and kernel.  Never raises."""
-    if _state["swept"] is kernel and not again:
-        return
-    _state["swept"] = kernel
-    from . import tracefs
-    tracefs.sweep(kernel)
+def has_journals():
+    """Is there a journal of any process?"""
+    return os.path.isdir(RUN_DIR)
+
+
+def undo_journals(kernel):
+    """Undo, by SWEEPERS, what the journals of dead processes name.  Never raises."""
     try:
         if not _trusted(RUN_DIR, stat.S_ISDIR):
             return
         names = os.listdir(RUN_DIR)
     except OSError:
         return
-    from . import cgroup, netlink, netns  # noqa: F401  they fill SWEEPERS
     for name in names:
         if is_dead(name):
             path = os.path.join(RUN_DIR, name)
