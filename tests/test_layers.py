@@ -25,6 +25,7 @@ LAYERS = [
     ["kallsyms", "symbols"],
     ["kernel_files", "residue"],
     ["tracefs"],
+    ["kernel_functions"],
     ["asm"],
     ["bpf.spec", "bpf.sections"],
     ["bpf.mapdefs", "bpf.btf_fixup"],

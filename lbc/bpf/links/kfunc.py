@@ -6,8 +6,9 @@ from __future__ import absolute_import
 
 import errno
 
-from ..._py23 import near, to_bytes, to_text
+from ..._py23 import to_text
 from ...errors import InputError, KernelError, NotFoundError, errno_text
+from ...kernel_functions import FunctionLists, glob_bytes
 from ...tracefs import find_tracefs
 from .base import refused
 
@@ -35,47 +36,21 @@ def parse_target(target, offset=0):
     return name, offset
 
 
-def _kallsyms(kernel):
-    try:
-        return kernel.read("/proc/kallsyms")
-    except KernelError:
-        return b""
-
-
-def _lines(kernel, symbol):
-    """[(address, type, name, module)] of the code symbols called ``symbol`` ("module:name" too)."""
-    import re
-    module, colon, name = symbol.rpartition(":")
-    rows = re.findall(br"^([0-9a-fA-F]+) ([tTwW]) " + re.escape(to_bytes(name)) + br"(?:\t\[([^\]]+)\])?$",
-                      _kallsyms(kernel), re.M)
-    return [(int(address, 16), to_text(kind), name, to_text(mod)) for address, kind, mod in rows
-            if not colon or to_text(mod) == module]
-
-
 def count(kernel, symbol):
     """How many code symbols of that name the kernel has; -1 where kallsyms cannot be read."""
-    text = _kallsyms(kernel)
-    return len(_lines(kernel, symbol)) if text else -1
+    lists = FunctionLists(kernel)
+    return len(_rows(lists, symbol)) if lists.kallsyms else -1
+
+
+def _rows(lists, symbol):
+    """Rows of kallsyms for "name" or "module:name"."""
+    module, colon, name = symbol.rpartition(":")
+    return lists.rows(name, module if colon else None)
 
 
 def names(kernel, prefix):
     """[names] of code symbols that begin with ``prefix``."""
-    import re
-    found = re.findall(br"^[0-9a-fA-F]+ [tTwW] (" + re.escape(to_bytes(prefix)) + br"[^\t\n]*)", _kallsyms(kernel),
-                       re.M)
-    return sorted(set(to_text(name) for name in found))
-
-
-def _near(kernel, name):
-    """Similar names; few candidates are compared, since difflib over 200,000 names takes seconds."""
-    variants = names(kernel, name + ".")  # foo.isra.0: the compiler changed its signature
-    candidates = set()
-    for size in (len(name) - 2, len(name) * 2 // 3, 4, 3):
-        if size > 2:
-            candidates.update(names(kernel, name[:size])[:3000])
-        if len(candidates) > 200:
-            break
-    return (variants + [n for n in near(name, candidates) if n not in variants])[:3]
+    return FunctionLists(kernel).starting(prefix)
 
 
 def explain(kernel, error, symbol, offset, kind):
@@ -89,9 +64,10 @@ def explain(kernel, error, symbol, offset, kind):
                            "the offset is not at the start of an instruction")
     if not isinstance(symbol, str):
         return refused(kernel, error, doing, "is the address the start of an instruction of kernel code?")
-    rows = _lines(kernel, symbol)
-    if not rows and error.errno in (errno.ENOENT, errno.EINVAL) and _kallsyms(kernel):
-        similar = _near(kernel, symbol.rpartition(":")[2])
+    lists = FunctionLists(kernel)
+    rows, name = _rows(lists, symbol), symbol.rpartition(":")[2]
+    if not rows and error.errno in (errno.ENOENT, errno.EINVAL) and lists.kallsyms:
+        similar = lists.near(name)
         hint = None
         if any(n.startswith(symbol + ".") for n in similar):
             hint = "the compiler made a copy with a changed signature; its arguments may not be where the source says"
@@ -100,71 +76,35 @@ def explain(kernel, error, symbol, offset, kind):
     if len(rows) > 1 and error.errno in (errno.EADDRNOTAVAIL, errno.EINVAL):
         return KernelError("%s: the kernel has %d functions of that name" % (doing, len(rows)), error.call, error.errno,
                            error,
-                           "give the address: one of %s" % ", ".join("0x%x" % row[0] for row in rows[:6]))
+                           "give the address: one of %s" % ", ".join("0x%x" % row.address for row in rows[:6]))
     if error.errno in (errno.EINVAL, errno.ENOENT) and rows:
-        if not _traceable(kernel, symbol.rpartition(":")[2]) or _blacklisted(kernel, symbol):
+        if lists.traceable(name) is False or lists.blacklisted(name):
             return KernelError("%s: the function cannot be probed: it is notrace, blacklisted or in a section "
                                "without tracing" % doing, error.call, error.errno, error,
                 "/sys/kernel/debug/kprobes/blacklist lists such functions; "
                                "probe a caller instead")
-    if error.errno == errno.EINVAL and rows and rows[0][3] == "" and symbol.startswith("__"):
+    if error.errno == errno.EINVAL and rows and rows[0].module == "" and symbol.startswith("__"):
         return refused(kernel, error, doing,
                        "functions of the entry code, of kprobes itself and of init cannot be probed")
     return refused(kernel, error, doing, error.hint)
-
-
-def _blacklisted(kernel, name):
-    try:
-        lines = kernel.read("/sys/kernel/debug/kprobes/blacklist").split(b"\n")
-    except KernelError:
-        return False
-    return any(line.split(b"\t")[-1] == to_bytes(name) for line in lines)
-
-
-def _traceable(kernel, name):
-    import re
-    root = find_tracefs(kernel, mount=False)
-    if root is None:
-        return True
-    try:
-        text = kernel.read(root + "/available_filter_functions")
-    except KernelError:
-        return True
-    return re.search(br"^" + re.escape(to_bytes(name)) + br"(?: \[|$)", text, re.M) is not None
-
-
-def glob_bytes(pattern):
-    """Regular expression text (bytes) of a pattern with * and ?."""
-    import re
-    return re.escape(to_bytes(pattern)).replace(br"\*", b"[^ \t\n]*").replace(br"\?", b"[^ \t\n]")
 
 
 def expand(kernel, pattern):
     """[(name, address or 0)] of the traceable functions that match ("vfs_*", "module:func*"), by
     available_filter_functions."""
     import re
-    root = find_tracefs(kernel)
+    lists = FunctionLists(kernel, find_tracefs(kernel) or "")
     module, colon, name = pattern.rpartition(":")
     glob = glob_bytes(name)
     tail = br" \[" + glob_bytes(module) + br"\]$" if colon else br"(?: \[[^\]]+\])?$"
-    if root is not None:
-        try:  # 6.5: with addresses, so copies of one name are told apart
-            text = kernel.read(root + "/available_filter_functions_addrs")
-            rows = re.findall(br"^([0-9a-f]+) (" + glob + br")" + tail, text, re.M)
-            if rows and int(rows[0][0], 16):
-                return [(to_text(func), int(address, 16)) for address, func in rows]
-        except KernelError:
-            pass
-        try:
-            text = kernel.read(root + "/available_filter_functions")
-            able = set(re.findall(br"^(" + glob + br")" + tail, text, re.M))
-        except KernelError:
-            able = None
-    else:
-        able = None
+    # 6.5: with addresses, so copies of one name are told apart
+    rows = re.findall(br"^([0-9a-f]+) (" + glob + br")" + tail, lists.addresses_text, re.M)
+    if rows:
+        return [(to_text(func), int(address, 16)) for address, func in rows]
+    able = set(re.findall(br"^(" + glob + br")" + tail, lists.traceable_text, re.M)) if lists.traceable_text else None
     kall = re.findall(br"^([0-9a-fA-F]+) [tTwW] (" + glob + br")"
                       + (tail.replace(b" ", b"\t") if colon else br"(?:\t\[[^\]]+\])?$"),
-                      _kallsyms(kernel), re.M)
+                      lists.kallsyms, re.M)
     seen = {}
     for address, func in kall:
         seen.setdefault(func, []).append(int(address, 16))
