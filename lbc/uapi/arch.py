@@ -15,16 +15,19 @@ class Arch(object):
     pt_regs of user probes.
 
     ``pt_regs``: {register: offset in bytes in struct pt_regs}: x86 arch/x86/include/asm/ptrace.h; aarch64
-    struct user_pt_regs, which begins with x0..x30, sp, pc.
+    struct user_pt_regs, which begins with x0..x30, sp, pc.  ``stack_args``: at a function's entry, word of the stack
+    ($stackN of kprobe events) that holds the first argument without a register: x86-64's word 0 is the return address
+    (System V ABI 3.2.2), aarch64 keeps that in x30 (AAPCS64 6.8.2).
     """
 
-    def __init__(self, name, syscalls, arg_regs, ret_reg, syscall_prefix, bpf_target, pt_regs):
+    def __init__(self, name, syscalls, arg_regs, ret_reg, syscall_prefix, bpf_target, pt_regs, stack_args):
         self.name = name
         for call in syscalls:
             setattr(self, "nr_" + call, syscalls[call])
         self.arg_regs, self.ret_reg, self.syscall_prefix = arg_regs, ret_reg, syscall_prefix
         self.bpf_target = bpf_target  # -D__TARGET_ARCH_<this>
         self.pt_regs = pt_regs
+        self.stack_args = stack_args
 
 
 _X86_REGS = "r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs flags sp ss".split()
@@ -34,11 +37,11 @@ ARCHES = {
     "x86_64": Arch("x86_64", {"bpf": 321, "perf_event_open": 298, "ioctl": 16, "mount": 165, "clock_gettime": 228,
                               "statx": 332, "socketpair": 53, "sendmsg": 46, "recvmsg": 47},
                    "di si dx cx r8 r9".split(), "ax", "__x64_", "x86",
-                   {name: 8 * i for i, name in enumerate(_X86_REGS)}),
+                   {name: 8 * i for i, name in enumerate(_X86_REGS)}, 1),
     "aarch64": Arch("aarch64", {"bpf": 280, "perf_event_open": 241, "ioctl": 29, "mount": 40, "clock_gettime": 113,
                                 "statx": 291, "socketpair": 199, "sendmsg": 211, "recvmsg": 212},
                     ["x%d" % n for n in range(8)], "x0", "__arm64_", "arm64",
-                    {name: 8 * i for i, name in enumerate(_ARM_REGS)}),
+                    {name: 8 * i for i, name in enumerate(_ARM_REGS)}, 0),
 }
 
 

@@ -1,0 +1,2 @@
+"""Tests of lbc.expr."""
+from __future__ import absolute_import
