@@ -13,10 +13,13 @@ monotonic()     seconds that never jump back (2.7 has only time.time, which may)
 u64_array(x)    array of 64-bit words from bytes (native order) or an iterable of ints
 lazy_module(name, look_up) attributes of a module that are made when first asked for
 signal          the signal module without its enums, which cost 2 ms to make
+url_library(), http_library() what opens URLs, and what speaks HTTP below it; imported when called
+open_database(path, error) read-only sqlite3 connection
 near(name, names)          up to three similar names, best first
 """
 from __future__ import absolute_import
 
+import os
 import sys
 import time
 
@@ -84,6 +87,47 @@ def u64_array(values=()):
     if array(code).itemsize != 8:  # 2.7 on a 32-bit machine
         raise NotImplementedError("symbol tables need a 64-bit Python 2.7 or Python 3")
     return array(code, values)
+
+
+def url_library():
+    """urllib.request / urllib2: Request, build_opener, HTTPError, URLError, HTTPRedirectHandler under these names."""
+    if PY2:
+        import urllib2 as library
+    else:
+        import urllib.request as library
+    return library
+
+
+def http_library():
+    """http.client / httplib."""
+    if PY2:
+        import httplib as library
+    else:
+        import http.client as library
+    return library
+
+
+def open_database(path, refuse):
+    """Connection that writes nothing, neither into ``path`` nor beside it.
+
+    3.x asks SQLite for an immutable file.  2.7 cannot (no uri=), and opens for writing what it may write; SQLite then
+    still writes only when there is a journal to roll back or a write-ahead log, so ``refuse(why)`` is raised for those.
+    """
+    import sqlite3
+    if not PY2:
+        from urllib.parse import quote
+        return sqlite3.connect("file:%s?mode=ro&immutable=1" % quote(os.path.abspath(path)), uri=True,
+                               check_same_thread=False)
+    with open(path, "rb") as stream:
+        head = stream.read(100)
+    if head[18:20] != b"\1\1":   # https://www.sqlite.org/fileformat.html: 2 = write-ahead log
+        raise refuse("it is in WAL mode, which Python 2.7 cannot open for reading only")
+    for suffix in ("-journal", "-wal"):
+        if os.path.exists(path + suffix):
+            raise refuse("%s%s is there: an unfinished change, which Python 2.7 would write back" % (path, suffix))
+    connection = sqlite3.connect(path, check_same_thread=False)
+    connection.execute("PRAGMA query_only=1")
+    return connection
 
 
 def near(name, names, count=3):

@@ -450,17 +450,18 @@ class Btf(object):
         for name in path.split("."):
             if found is not None:
                 type_id = found.type
-            found = self._member(self.resolve(type_id), to_bytes(name) + b"\0", 0)
+            found = self._member(self.resolve(type_id), to_bytes(name) + b"\0", 0, set())
             if found is None:
                 return None
             offset += found.bit_offset
         return _k.Member(found.name, found.type, offset, found.bit_size)
 
-    def _member(self, type_id, name, depth):
+    def _member(self, type_id, name, depth, seen):
         if depth > _MAX_DEPTH:
             raise FormatError("type %d contains itself" % type_id, self.path, "BTF types")
-        if not type_id:
+        if not type_id or type_id in seen:  # seen: looked through in vain already
             return None
+        seen.add(type_id)
         owner, position, _label, info, _size = self._raw_at(type_id)
         if info >> 24 & 0x7f not in _k.COMPOSITE:
             return None
@@ -478,7 +479,7 @@ class Btf(object):
                 continue
             return self._as_member(name, member_type, bits, info, 0)
         for member_type, bits in anonymous:
-            found = self._member(self.resolve(member_type), name, depth + 1)
+            found = self._member(self.resolve(member_type), name, depth + 1, seen)
             if found is not None:
                 found.bit_offset += bits & 0xffffff if info >> 31 else bits
                 return found

@@ -5,48 +5,121 @@ naming one struct reads one struct.  Offsets are in bits as in BTF (Documentatio
 """
 from __future__ import absolute_import
 
-from collections import namedtuple
+from operator import itemgetter
 
 from .._py23 import near as near_names
-from ..errors import NotFoundError
+from ..errors import FormatError, NotFoundError
 
-__all__ = ["Void", "Scalar", "Pointer", "Array", "Record", "Typedef", "FuncType", "Member", "Param", "Function",
-           "strip", "find_member", "member_names", "parameter_number"]
+__all__ = ["Void", "Variadic", "Scalar", "Pointer", "Array", "Record", "LazyRecord", "Typedef", "FuncType", "Member",
+           "Param", "Function", "strip", "declare", "find_member", "member_names", "parameter_number"]
 
-# name: "" for an anonymous struct or union, whose members belong to the record around it; bit_size: 0 = no bit-field
-Member = namedtuple("Member", "name type bit_offset bit_size")
-Param = namedtuple("Param", "name type")    # name: "" where the source does not know it (a database)
+_MOST_MEMBERS = 1 << 17  # looked at for one name: more are damage (an anonymous struct that contains itself)
 
 
-class Function(namedtuple("Function", "name params ret module file line")):
+class _Row(tuple):
+    """What ``collections.namedtuple`` makes, without the 2 ms that importing it costs."""
+    __slots__ = ()
+    _fields = ()
+
+    @classmethod
+    def _make(cls, values):
+        return tuple.__new__(cls, values)
+
+    def _asdict(self):
+        return dict(zip(self._fields, self))
+
+    def _replace(self, **changes):
+        row = self._asdict()
+        for name in changes:
+            if name not in row:
+                raise ValueError("%s has no field %r" % (type(self).__name__, name))
+        row.update(changes)
+        return self._make([row[name] for name in self._fields])
+
+    def __getnewargs__(self):
+        return tuple(self)
+
+    def __repr__(self):
+        return "%s(%s)" % (type(self).__name__, ", ".join(["%s=%r" % pair for pair in zip(self._fields, self)]))
+
+
+class Member(_Row):
+    """Member of a record.  ``name``: "" for an anonymous struct or union, whose members belong to the record around it;
+    ``bit_size``: 0 = no bit-field."""
+    __slots__ = ()
+    _fields = ("name", "type", "bit_offset", "bit_size")
+
+    def __new__(cls, name, type, bit_offset, bit_size):
+        return tuple.__new__(cls, (name, type, bit_offset, bit_size))
+    name, type, bit_offset, bit_size = [property(itemgetter(_index)) for _index in range(4)]
+
+
+class Param(_Row):
+    """Parameter.  ``name``: "" where the source does not know it (a database)."""
+    __slots__ = ()
+    _fields = ("name", "type")
+
+    def __new__(cls, name, type):
+        return tuple.__new__(cls, (name, type))
+    name, type = property(itemgetter(0)), property(itemgetter(1))
+
+
+class Function(_Row):
     """Prototype of one copy of a function.  ``module``: "" = the kernel itself; ``file``, ``line``: "", 0 = not known;
     ``params``: [Param], ``ret``: a type."""
     __slots__ = ()
+    _fields = ("name", "params", "ret", "module", "file", "line")
+
+    def __new__(cls, name, params, ret, module, file, line):
+        return tuple.__new__(cls, (name, params, ret, module, file, line))
+    name, params, ret, module, file, line = [property(itemgetter(_index)) for _index in range(6)]
 
     @property
     def text(self):
         """'int vfs_read(struct file *file, char *buf)'"""
-        words = [_declare(p.type.text, p.name) for p in self.params]
-        return "%s(%s)" % (_declare(self.ret.text, self.name), ", ".join(words) or "void")
+        words = [declare(p.type, p.name) for p in self.params]
+        left, right = halves(self.ret)
+        return join(left, self.name, "(%s)%s" % (", ".join(words) or "void", right))
 
 
-def _declare(text, name):
-    """C declaration of ``name``: 'char *' + 'buf' -> 'char *buf'."""
-    if not name:
-        return text
-    at = text.find("(*)")
-    if at >= 0:
-        return text[:at + 2] + name + text[at + 2:]
-    at = text.find(" [")
-    if at >= 0:
-        return "%s %s%s" % (text[:at], name, text[at + 1:])
-    return text + name if text.endswith("*") else "%s %s" % (text, name)
+def halves(found):
+    """What stands left and right of the name in a declaration of type ``found`` (C11 6.7.6 from the inside out)."""
+    if isinstance(found, Pointer):
+        target = found.target
+        left, right = halves(target)
+        if isinstance(target, (FuncType, Array)):
+            return left + (" (*" if not left.endswith("*") else "(*"), ")" + right
+        return left + ("*" if left.endswith("*") else " *"), right
+    if isinstance(found, Array):
+        left, right = halves(found.element)
+        return left, "[%d]%s" % (found.count, right)
+    if isinstance(found, FuncType):
+        left, right = halves(found.ret)
+        return left, "(%s)%s" % (found.params_text, right)
+    return found.text, ""
+
+
+def join(left, name, right):
+    """'char *' + 'buf' + '[4]' -> 'char *buf[4]'."""
+    return left + (" " if (name or right) and not left.endswith("*") else "") + name + right
+
+
+def declare(found, name):
+    """C declaration of ``name`` ("": the bare type)."""
+    left, right = halves(found)
+    return join(left, name, right)
 
 
 class Void(object):
     """void"""
     __slots__ = ()
     text, size = "void", 0
+
+
+class Variadic(Void):
+    """The `...` at the end of a parameter list."""
+    __slots__ = ()
+    text = "..."
 
 
 class Scalar(object):
@@ -82,16 +155,12 @@ class Pointer(_Lazy):
 
     @property
     def text(self):
-        target = self.target
-        if isinstance(target, FuncType):
-            return "%s (*)(%s)" % (target.ret.text, target.params_text)
-        if isinstance(target, Array):
-            at = target.text.find(" [")
-            return "%s (*)%s" % (target.text[:at], target.text[at + 1:])
-        return target.text + ("*" if target.text.endswith("*") else " *")
+        """'struct file *'"""
+        return declare(self, "")
 
 
 class Typedef(_Lazy):
+    """Another name, ``text``, for ``target``."""
     __slots__ = ("text",)
 
     def __init__(self, name, target):
@@ -112,13 +181,12 @@ class Array(object):
 
     @property
     def size(self):
-        return self.element.size * self.count
+        return (self.element.size or 0) * self.count
 
     @property
     def text(self):
-        inner = self.element.text   # dimensions go from the outside to the inside
-        at = inner.find(" [")
-        return "%s [%d]%s" % (inner if at < 0 else inner[:at], self.count, "" if at < 0 else inner[at + 1:])
+        """'int [4][2]': dimensions from the outside to the inside"""
+        return declare(self, "")
 
 
 class FuncType(object):
@@ -135,11 +203,13 @@ class FuncType(object):
 
     @property
     def text(self):
-        return "%s (%s)" % (self.ret.text, self.params_text)
+        """'int (int)'"""
+        return declare(self, "")
 
 
 class Record(object):
-    """A struct or union.  ``keyword``: "struct" or "union"; ``name``: "" = anonymous; ``size``: None = only declared."""
+    """A struct or union.  ``keyword``: "struct" or "union"; ``name``: "" = anonymous; ``size``: bytes, None = only
+    declared."""
     __slots__ = ("keyword", "name", "size", "_members")
 
     def __init__(self, keyword, name, size, members=()):
@@ -156,6 +226,50 @@ class Record(object):
             self._members = self._members()
         return self._members
 
+    def find(self, name):
+        """Member ``name`` or None, as `find_member` says; a source that need not read all members for it does better.
+        """
+        return _find(self, name, 0, [0])
+
+
+class LazyRecord(Record):
+    """A record that only its name is known of: ``load`` gives the Record, or None, once size or members are asked for.
+    """
+    __slots__ = ("_load", "_size")
+
+    def __init__(self, keyword, name, load, size=None):
+        # no Record.__init__: `size` is a property here
+        self.keyword, self.name, self._load, self._size = keyword, name, load, size
+
+    def _loaded(self):
+        if callable(self._load):
+            self._load = self._load()
+        return self._load
+
+    @property
+    def size(self):
+        """Bytes: as known where it was named, else read."""
+        if self._size is None:
+            found = self._loaded()
+            self._size = found.size if found is not None else None
+        return self._size
+
+    @property
+    def members(self):
+        """[Member] of what is read now."""
+        found = self._loaded()
+        return found.members if found is not None else []
+
+    @property
+    def known(self):
+        """False when only the declaration is known: no members."""
+        return self._loaded() is not None
+
+    def find(self, name):
+        """Member ``name`` or None."""
+        found = self._loaded()
+        return found.find(name) if found is not None else None
+
 
 def strip(found):
     """The type behind typedefs."""
@@ -167,36 +281,53 @@ def strip(found):
 def find_member(record, name):
     """Member ``name`` of ``record``, its bit offset counted from the start of ``record`` through anonymous members;
     NotFoundError with near names."""
-    found = _find(record, name, 0)
+    found = record.find(name)
     if found is None:
         names = member_names(record)
-        raise NotFoundError("member", name, record.text, near_names(name, names))
+        hint = None
+        if not names:
+            hint = "%s is only declared here: its members are not known" % record.text
+        raise NotFoundError("member", name, record.text, near_names(name, names), hint=hint)
     return found
 
 
-def _find(record, name, base):
-    for member in record.members:
+def _find(record, name, base, looked):
+    members = record.members
+    _count(record, members, looked)
+    for member in members:
         if member.name == name:
-            return member._replace(bit_offset=base + member.bit_offset)
+            return member._replace(bit_offset=base + member.bit_offset) if base else member
         if not member.name:
             inner = strip(member.type)
             if isinstance(inner, Record):
-                found = _find(inner, name, base + member.bit_offset)
+                found = _find(inner, name, base + member.bit_offset, looked)
                 if found is not None:
                     return found
     return None
 
 
+def _count(record, members, looked):
+    """Stop where an anonymous struct contains itself, once or twice: its names have no end."""
+    looked[0] += 1 + len(members)
+    if looked[0] > _MOST_MEMBERS:
+        raise FormatError("%s has no end of members" % record.text)
+
+
 def member_names(record):
     """Names that can be written behind `->`, those of anonymous members included."""
-    names = []
-    for member in record.members:
+    return _names(record, [], [0])
+
+
+def _names(record, names, looked):
+    members = record.members
+    _count(record, members, looked)
+    for member in members:
         if member.name:
             names.append(member.name)
         else:
             inner = strip(member.type)
             if isinstance(inner, Record):
-                names += member_names(inner)
+                _names(inner, names, looked)
     return names
 
 
