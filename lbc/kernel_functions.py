@@ -95,7 +95,8 @@ class FunctionLists(object):
     def addresses_text(self):
         """The same with addresses (6.5), or b""."""
         text = self._read(self.root and self.root + "/available_filter_functions_addrs")
-        return text if int(text[:text.find(b" ")] or b"0", 16) else b""  # 0: addresses are hidden
+        first = text[:text.find(b" ")]
+        return text if first.strip(b"0123456789abcdef") == b"" and first.strip(b"0") else b""  # 0: they are hidden
 
     # -- symbols -------------------------------------------------------------------------------------------------------
 
@@ -142,8 +143,8 @@ class FunctionLists(object):
         """Does kallsyms show every address as 0 (kptr_restrict, or not root)?"""
         end = self.kallsyms.find(b"\n")
         last = self.kallsyms.rfind(b"\n", 0, max(len(self.kallsyms) - 1, 0)) + 1
-        return bool(self.kallsyms) and not any(
-            int(line.split(b" ")[0] or b"0", 16) for line in (self.kallsyms[:end], self.kallsyms[last:]))
+        return all(line.startswith(b"0" * 8) and not line.split(b" ")[0].strip(b"0")
+                   for line in (self.kallsyms[:end], self.kallsyms[last:]))
 
     def _addresses(self):
         """Sorted addresses of all code symbols (made once: some 50 ms)."""

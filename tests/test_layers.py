@@ -41,6 +41,7 @@ LAYERS = [
     ["expr.lexer", "expr.storing", "expr.calling"],
     ["expr.parser", "expr.checker", "expr.emitter", "expr.filters"],
     ["expr.probe"],
+    ["ftrace.*"],
     [""],
     ["tools.*"],
     ["__main__"],
@@ -56,6 +57,7 @@ WALLS = [
     (("resolvers",), ("bpf", "tools"), "a resolver answers type questions, it does not trace"),
     (("expr",), ("_native", "host", "bpf", "elf", "btf", "ftrace", "tools"),
      "expressions mean the same on every machine: pure, tested without a kernel, fuzzed"),
+    (("ftrace",), ("bpf", "tools"), "tracefs needs no BPF: old and locked-down kernels have it too"),
     (("tools",), ("_native", "legacy"), "what a tool needs, the library offers"),
 ]
 

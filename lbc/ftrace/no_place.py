@@ -9,7 +9,7 @@ from .. import host
 from .._py23 import near, to_bytes, to_text
 from ..errors import (FormatError, FtraceError, InputError, KernelError, LbcError, NotFoundError, NotSupported,
                       PrivilegeError, errno_text)
-from ..kernel_functions import FunctionLists, suffix_meaning
+from ..kernel_functions import CODE, FunctionLists, suffix_meaning
 
 __all__ = ["check_kprobes", "check_module", "check_offset", "explain", "no_symbol", "several", "files_of", "same_file"]
 
@@ -189,12 +189,13 @@ def no_symbol(lists, symbol, module="", types=None, release=None):
     """Why the kernel has no code symbol of that name: a variable, a changed copy, inlined, in a module, misspelt."""
     name = symbol.name
     other = lists.rows(name, data=True)
-    if module and [row for row in other if row.module != module and row.kind in "tTwW"]:
-        place = [row.module for row in other][0]
+    places = [row.module for row in other if row.module != module and row.kind in CODE]
+    if symbol.module and places:
+        place = places[0]
         return NotFoundError("function", name, "module %s" % module,
                              hint="it is in %s" % ("module %s: write `%s:%s`" % (place, place, name) if place else
                                                    "the kernel itself: write `%s`" % name))
-    if [row for row in other if row.kind not in "tTwW"]:
+    if [row for row in other if row.kind not in CODE]:
         return InputError("`%s` is a variable of the kernel, not a function" % name,
                           hint="`@%s` reads it, in the arguments of a probe" % name)
     variants = lists.variants(name)

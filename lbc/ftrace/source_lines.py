@@ -244,10 +244,11 @@ def locate_line(where, vmlinux=None, gdb=None):
 
 
 def _places(lines):
-    """`probe: p do_filp_open+0x79` of gdb's `... starts at address 0x1 <do_filp_open+121> and ends at ...`."""
+    """`probe: p do_filp_open+0x79` of gdb's `... starts at address 0x1 <do_filp_open+121> and ends at ...`; a line that
+    "contains no code" gets none: gdb then names the address of the next one that has."""
     import re
     places = []
-    for match in re.finditer(r"(?:starts|is) at address 0x[0-9a-f]+ <([^>+]+)(?:\+(\d+))?>", "\n".join(lines)):
+    for match in re.finditer(r"starts at address 0x[0-9a-f]+ <([^>+]+)(?:\+(\d+))?>", "\n".join(lines)):
         name, offset = match.group(1), int(match.group(2) or 0)
         text = "probe: p %s%s" % (name, "+0x%x" % offset if offset else "")
         if text not in places:
