@@ -7,6 +7,7 @@ to_text(b)      bytes of the kernel -> native text, undecodable bytes kept as es
 to_unicode(s)   native text -> unicode text, for json
 to_bytes(s)     native text -> bytes for the kernel
 iteritems(d)    items without a list
+is_plain(text)  nothing in it moves a terminal's cursor but line ends; on 2.7 only ASCII is known to be
 range           lazy range
 OrderedDict     dict where it keeps order (3.6 and later); imported only where it does not
 monotonic()     seconds that never jump back (2.7 has only time.time, which may)
@@ -55,6 +56,11 @@ if PY2:
 
     def iteritems(mapping):
         return mapping.iteritems()
+
+    _PLAIN = "\n" + "".join([chr(number) for number in xrange(32, 127)])  # noqa: F821
+
+    def is_plain(text):
+        return not text.translate(None, _PLAIN)
 else:
     text_type = str
     string_types = (str,)
@@ -71,6 +77,9 @@ else:
 
     def iteritems(mapping):
         return iter(mapping.items())
+
+    def is_plain(text):
+        return text.replace("\n", "").isprintable()
 
 if sys.version_info >= (3, 6):
     OrderedDict = dict  # CPython keeps order since 3.6; `collections` would cost start-up time

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from .._py23 import monotonic, signal, to_text, to_unicode
+from .._py23 import is_plain, monotonic, signal, to_text, to_unicode
 from ..errors import LbcError
 
 __all__ = ["Options", "parse", "positive_int", "positive_seconds", "process_id", "bpf_object", "run_main", "Output",
@@ -195,6 +195,17 @@ def _unicode(value):
     return to_unicode(value) if isinstance(value, str) else value
 
 
+def write_lines(lines):
+    """Lines to stdout in one piece; control characters in them (names of files, of tasks) are shown as escapes."""
+    text = "\n".join(lines) + "\n"
+    if not is_plain(text):
+        text = "\n".join([_printable(line) for line in lines]) + "\n"
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:
+        sys.stdout.write(text.encode("ascii", "backslashreplace").decode("ascii"))
+
+
 class Output(object):
     """Rows as aligned text or as JSON, a line each.
 
@@ -263,9 +274,9 @@ def _raise_stop(signum, frame):
     raise _Stop(signum)
 
 
-def loop(poll, duration=None, flush=None, step_ms=200):
-    """Call ``poll(timeout_ms)`` until ``duration`` seconds are over (None: for ever) or SIGINT, SIGTERM or SIGHUP
-    comes.
+def loop(poll, duration=None, flush=None, step_ms=200, until=None):
+    """Call ``poll(timeout_ms)`` until ``duration`` seconds are over (None: for ever), ``until()`` is true, or SIGINT,
+    SIGTERM or SIGHUP comes.
 
     Returns normally in all these cases, so that the caller's clean-up and closing lines run.
     """
@@ -276,7 +287,7 @@ def loop(poll, duration=None, flush=None, step_ms=200):
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup: it is not to end us
                 previous.append((number, signal.getsignal(number)))
                 signal.signal(number, _raise_stop)
-        while True:
+        while until is None or not until():
             timeout = step_ms
             if end is not None:
                 left = end - monotonic()
