@@ -142,6 +142,39 @@ class KernelSymbols(object):
             self._modules, self._sorted_modules = _sorted_lines(self._modules), True
         return _search(self._modules, key, address, FURTHEST)
 
+    def spans(self, addresses):
+        """{address: (start, size, name, module)} of those ``addresses`` that lie in a symbol, as the kernel's own
+        sprint_symbol() has them: the size reaches to the next symbol.
+
+        Where the text is not there already (``lookup``), one pass over the file that keeps nothing.
+        """
+        wanted, found = sorted(set(addresses)), {}
+        if self._core is not None and not self._modules_stale():
+            _spans_in(self._core, wanted, found, True)
+            modules = self._modules
+        else:
+            modules, carry, in_core = bytearray(), bytearray(), True
+            for chunk in _larger(self._chunks()):
+                text = carry + chunk
+                if in_core:
+                    bracket = text.find(b"\t[")
+                    if bracket >= 0:
+                        split, in_core = text.rfind(b"\n", 0, bracket) + 1, False
+                        modules = text[split:]
+                        _spans_in(text[:split], wanted, found, True)
+                        carry = bytearray()
+                    else:
+                        # the last symbol's end stands in the next piece
+                        carry = text[_spans_in(text, wanted, found, False):]
+                else:
+                    modules += text
+            if in_core:
+                _spans_in(carry, wanted, found, True)
+        rest = [address for address in wanted if address not in found]
+        if rest and modules:
+            _module_spans(modules, rest, found)
+        return found
+
     # -- name -> addresses ---------------------------------------------------------------------------------------------
 
     def addresses(self, name, module=None):
@@ -245,9 +278,24 @@ def _sorted_lines(text):
 
 def _search(text, key, address, furthest):
     """Frame of the last line whose address is <= ``key``; of several at one address the first, as the kernel's %pS."""
+    low = _locate(text, key)
+    if low < 0:
+        return None
+    fields = bytes(text[low:text.find(b"\n", low)]).split()
+    try:
+        offset = address - int(fields[0], 16)
+    except (ValueError, IndexError):  # not a kallsyms file
+        return None
+    if len(fields) < 3 or not 0 <= offset <= furthest:
+        return None
+    return Frame(address, to_text(fields[2]), offset, to_text(fields[3][1:-1]) if len(fields) > 3 else "")
+
+
+def _locate(text, key):
+    """Position of that line, -1 when all are beyond ``key``."""
     low, high = 0, len(text)  # line starts: text[low] is <= key, text[high] is beyond it
     if not text or bytes(text[:16]) > key:
-        return None
+        return -1
     while True:
         start = text.rfind(b"\n", 0, (low + high) // 2) + 1
         if start <= low:  # the middle falls into low's own line: step to the next one
@@ -264,14 +312,82 @@ def _search(text, key, address, furthest):
         if bytes(text[before:before + 16]) != found:
             break
         low = before
-    fields = bytes(text[low:text.find(b"\n", low)]).split()
+    return low
+
+
+def _spans_in(text, wanted, found, whole):
+    """Adds to ``found`` the spans in ``text`` (lines in address order) of ``wanted`` addresses.  Where the text goes on
+    (``whole`` is False) those of its last address are left out; answers the position at which that address begins."""
+    end = text.rfind(b"\n") + 1
+    if not end:
+        return 0
+    last = text.rfind(b"\n", 0, end - 1) + 1
+    key = bytes(text[last:last + 16])
+    start = last
+    while start:
+        before = text.rfind(b"\n", 0, start - 1) + 1
+        if bytes(text[before:before + 16]) != key:
+            break
+        start = before
     try:
-        offset = address - int(found, 16)
+        low, high = int(bytes(text[:16]), 16), int(key, 16)
     except ValueError:  # not a kallsyms file
+        return start
+    for address in wanted:
+        if low <= address < high:
+            row = _span(text, address)
+            if row:
+                found[address] = row
+    return end if whole else start
+
+
+def _span(text, address):
+    """(start, size, name, module) by bisection in lines that go beyond ``address``, or None."""
+    position = _locate(text, ("%016x" % address).encode())
+    if position < 0:
         return None
-    if len(fields) < 3 or not 0 <= offset <= furthest:
-        return None
-    return Frame(address, to_text(fields[2]), offset, to_text(fields[3][1:-1]) if len(fields) > 3 else "")
+    fields = bytes(text[position:text.find(b"\n", position)]).split()
+    try:
+        start = int(fields[0], 16)
+        while len(fields) > 2:
+            position = text.find(b"\n", position) + 1
+            following = int(bytes(text[position:position + 16]), 16)
+            if following > start:
+                return start, following - start, to_text(fields[2]), ""
+    except (ValueError, IndexError):
+        pass
+    return None
+
+
+def _module_spans(text, wanted, found):
+    """The same for the modules' lines, which stand in no order.  A symbol ends at the module's next one, the last one
+    with its page (module_layout: text is rounded up to pages)."""
+    rows = {}
+    for line in bytes(text).split(b"\n"):
+        name, bracket, module = line[19:].partition(b"\t[")
+        if bracket and name and name[:1] != b"$" and name[:2] != b".L":
+            rows.setdefault(module, []).append((line[:16], name))
+    for module, lines in iteritems(rows):
+        try:
+            lines = [(int(address, 16), name) for address, name in lines]
+        except ValueError:
+            continue
+        lines.sort(key=lambda row: row[0])
+        for address in wanted:
+            if address in found or not lines[0][0] <= address <= lines[-1][0] + FURTHEST:
+                continue
+            best, after = lines[0], None
+            for row in lines:
+                if row[0] > address:
+                    after = row[0]
+                    break
+                if row[0] > best[0]:
+                    best = row
+            page = (address | 4095) + 1
+            if after is None or after > page and best[0] + FURTHEST < after:
+                after = page
+            if address - best[0] <= FURTHEST:
+                found[address] = best[0], after - best[0], to_text(best[1]), to_text(module[:-1])
 
 
 _kernel = []

@@ -1,0 +1,98 @@
+"""Pages of the trace ring buffer, as per_cpu/cpuN/trace_pipe_raw hands them out -> records with absolute times.
+
+Documentation/trace/ring-buffer-design.rst, kernel/trace/ring_buffer.c.  A page is
+
+    u64 time stamp | commit: bytes of data, with flags | data
+
+and its data are events, each a word of 5 bits type or length and 27 bits of time since the one before:
+
+    1..28  record of 4 * that many bytes          29  padding: end of the page when the time is 0, else a discarded event
+    0      record whose length is the next word   30  time extend: 27 + 32 bits of time, no record
+                                                  31  absolute time stamp of 59 bits
+"""
+from __future__ import absolute_import
+
+import struct
+
+from .._py23 import range
+
+__all__ = ["records", "lost_events", "used"]
+
+LENGTH = (1 << 27) - 1      # what is length in `commit`
+MISSED = 1 << 31            # RB_MISSED_EVENTS: events were lost before this page
+STORED = 1 << 30            # RB_MISSED_STORED: how many stands behind the data
+ABSOLUTE = (1 << 59) - 1    # ABS_TS_MASK
+_WORD, _STAMP, _LONG, _HEAD = (struct.Struct("=" + code) for code in ("I", "Q", "q", "IQ"))
+
+
+def used(page, layout):
+    """Bytes of data in ``page`` (bytes, as read), never more than it has."""
+    if len(page) < layout.data:
+        return 0
+    return min(_WORD.unpack_from(page, layout.commit)[0] & LENGTH, len(page) - layout.data)
+
+
+def lost_events(page, layout):
+    """How many events were lost just before ``page``; -1: some, the kernel had no room to say how many."""
+    if len(page) < layout.data:
+        return 0
+    word = _WORD.unpack_from(page, layout.commit)[0]
+    if not word & MISSED:
+        return 0
+    at = layout.data + (word & LENGTH)
+    if word & STORED and at + 8 <= len(page):
+        count = (_LONG if layout.commit_size == 8 else struct.Struct("=i")).unpack_from(page, at)[0]
+        return count if count > 0 else -1
+    return -1
+
+
+def records(page, layout):
+    """Yields (time, first 8 bytes as a number, offset, end) of each record of ``page``, oldest first.
+
+    The time is in the units of the trace clock, offset and end are positions in ``page``.  A record is at least 8 bytes
+    long (struct trace_entry: type, flags, preempt count, pid); what cannot be one ends the page.
+    """
+    if len(page) < layout.data:
+        return
+    at, end = layout.data, layout.data + used(page, layout)
+    stamp = _STAMP.unpack_from(page)[0]
+    head, last = _HEAD.unpack_from, end - 12
+    while at <= last:
+        word, key = head(page, at)
+        kind = word & 31
+        if 1 < kind < 29:
+            start, at = at + 4, at + 4 + kind * 4
+            if at > end:
+                return
+            stamp += word >> 5
+            yield stamp, key, start, at
+        elif not kind:
+            start, length = at + 8, key & 0xffffffff  # a multiple of 4 that counts itself (rb_event_data_length)
+            at += 4 + length
+            if length < 12 or length & 3 or at > end:
+                return
+            stamp += word >> 5
+            yield stamp, _STAMP.unpack_from(page, start)[0], start, at
+        elif kind == 30:
+            # a time extend is no record: the next one's delta comes on top
+            stamp += (word >> 5) + ((key & 0xffffffff) << 27)
+            at += 8
+        elif kind == 31:
+            absolute = (word >> 5) + ((key & 0xffffffff) << 27) & ABSOLUTE
+            high = stamp & ~ABSOLUTE  # 5.17 (6695da58f9b5): a clock may have the five bits that do not fit
+            if high:
+                absolute |= high
+                if absolute < stamp:
+                    absolute += 1 << 59
+            stamp = absolute
+            at += 8
+        elif kind == 29:
+            # the kernel's reader does not count the time of a discarded event either (rb_update_read_stamp)
+            if not word >> 5:
+                return
+            length = key & 0xffffffff
+            if length & 3:
+                return
+            at += 4 + length
+        else:
+            return
