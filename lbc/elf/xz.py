@@ -1,7 +1,7 @@
 """Unpacking of .xz data without a C library: for .gnu_debugdata on Python 2.7, and on a Python built without liblzma.
 
-The .xz file format 1.0.4 and LZMA2 as the LZMA specification describes them (tukaani.org, LZMA SDK's lzma-specification).
-One filter, LZMA2, as `xz` writes without options; checks CRC32, CRC64 and none are verified, SHA-256 is not looked at.
+The .xz file format 1.0.4 (tukaani.org) and LZMA2 (lzma-specification of the LZMA SDK).  One filter, LZMA2, as `xz`
+writes without options; checks CRC32 and CRC64 are verified, SHA-256 is not looked at.
 Some 300 kB of output a second: a MiniDebugInfo section (50 to 500 kB) takes about a second where lzma takes 10 ms.
 """
 from __future__ import absolute_import

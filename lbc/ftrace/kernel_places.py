@@ -27,8 +27,8 @@ MAX_OFFSET = 0xffffffff  # kernel/trace/trace_kprobe.c, __trace_kprobe_create: o
 
 
 class Place(object):
-    """One spot for a kernel probe.  ``text``: for kprobe_events; ``function``: name without offset; ``module``: "" = the
-    kernel or not said; ``offset``: bytes into the function; ``address``: of the spot, None where nothing needed it;
+    """One spot for a kernel probe.  ``text``: for kprobe_events; ``function``: name without offset; ``module``: "" =
+    the kernel or not said; ``offset``: bytes into the function; ``address``: of the spot, None where nothing needed it;
     ``note``: what the user ought to know, or ""."""
     __slots__ = ("text", "function", "module", "offset", "address", "note")
 
@@ -167,4 +167,3 @@ def _matches(symbol, module, lists, max_probes):
         raise InputError("`%s` matches only names that several functions have: %s" % (pattern, ", ".join(unclear)),
                          hint="pick copies: `%s#1`" % unclear[0])
     return places
-

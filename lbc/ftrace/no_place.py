@@ -1,5 +1,7 @@
-"""Why a kernel function cannot be probed, as far as the kernel's own lists and the type source tell; every function here
-gives or raises the error to show.  Slow things (kallsyms, similar names) are done here only: something failed already.
+"""Why a kernel function cannot be probed, as far as the kernel's own lists and the type source tell.
+
+Every function here gives or raises the error to show; slow things (kallsyms, similar names) are done here only:
+something failed already.
 """
 from __future__ import absolute_import
 
@@ -7,7 +9,7 @@ import errno
 
 from .. import host
 from .._py23 import near, to_bytes, to_text
-from ..errors import (FormatError, FtraceError, InputError, KernelError, LbcError, NotFoundError, NotSupported,
+from ..errors import (FtraceError, InputError, KernelError, LbcError, NotFoundError, NotSupported,
                       PrivilegeError, errno_text)
 from ..kernel_functions import CODE, FunctionLists, suffix_meaning
 
@@ -170,8 +172,8 @@ def relatives(lists, name, count=4):
     stem = name.strip("_")
     if len(stem) < 3:
         return []
-    found = {to_text(n) for n in re.findall(br"^([A-Za-z0-9_]*" + re.escape(to_bytes(stem)) + br"[A-Za-z0-9_]*)(?: |$)",
-                                            lists.traceable_text, re.M)}
+    pattern = br"^([A-Za-z0-9_]*" + re.escape(to_bytes(stem)) + br"[A-Za-z0-9_]*)(?: |$)"
+    found = {to_text(n) for n in re.findall(pattern, lists.traceable_text, re.M)}
     found.discard(name)
     return sorted(found, key=lambda other: (len(other), other))[:count]
 
@@ -262,7 +264,8 @@ def explain(symbol, files, root, number, words="", path=None, text=None, returns
     if number in (errno.EPERM, errno.EACCES):
         return _not_allowed(files, what, number)
     if number == errno.EILSEQ or SAYS_BOUNDARY in words:
-        return error("the offset is not at the start of an instruction", "surftrace -F %s shows where they start" % name)
+        return error("the offset is not at the start of an instruction",
+                     "surftrace -F %s shows where they start" % name)
     module = symbol.module.replace("-", "_")
     module = "" if module in ("vmlinux", "kernel") else module
     rows = lists.rows(name, module if symbol.module else None)
@@ -314,7 +317,7 @@ def _not_allowed(files, what, number):
         level = to_text(files.read("/sys/kernel/security/lockdown"))
         if "[confidentiality]" in level:
             hint = "kernel lockdown (confidentiality) forbids probes: lockdown= on the kernel's command line"
-    except (KernelError, FormatError):
+    except KernelError:
         pass
-    return PrivilegeError("`%s` cannot be probed: %s" % (what, errno_text(number)), "root", "write kprobe_events", number,
-                          hint=hint)
+    return PrivilegeError("`%s` cannot be probed: %s" % (what, errno_text(number)), "root", "write kprobe_events",
+                          number, hint=hint)

@@ -16,7 +16,7 @@ from ..kernel_functions import FunctionLists
 
 __all__ = ["disassemble", "locate_line", "find_vmlinux"]
 
-# Where distributions put a vmlinux with symbols: Debian/Ubuntu -dbg, Fedora/RHEL/openSUSE -debuginfo, a build's own tree
+# Where a vmlinux with symbols is: Debian/Ubuntu -dbg, Fedora/RHEL/openSUSE -debuginfo, a build's own tree
 PLACES = ("/usr/lib/debug/boot/vmlinux-%s", "/usr/lib/debug/lib/modules/%s/vmlinux",
           "/usr/lib/debug/usr/lib/modules/%s/vmlinux", "/lib/modules/%s/build/vmlinux", "/lib/modules/%s/vmlinux",
           "/boot/vmlinux-%s", "/usr/lib/debug/boot/vmlinux-%s.debug")
@@ -69,8 +69,8 @@ def _check_name(text, what):
 def disassemble(function, vmlinux=None, gdb=None, files=None):
     """Text: instructions of the kernel function ``function`` with source lines, as gdb's `disassemble /s` shows them.
 
-    ``vmlinux``: path, None: the installed one of the running kernel; ``gdb``: program, None: the one on PATH; ``files``:
-    a KernelFiles.  Without a vmlinux the running kernel's code is read.  Raises NotFoundError, InputError, LbcError."""
+    ``vmlinux``: path, None: the installed one of the running kernel; ``gdb``: program, None: the one on PATH;
+    ``files``: a KernelFiles.  Without a vmlinux the running kernel's code is read.  Raises NotFoundError, InputError, LbcError."""
     _check_name(function, "the name of a function")
     path = vmlinux or find_vmlinux()
     if path is None:
@@ -106,7 +106,7 @@ def _by_objdump(program, path, function):
 
 
 def _as_gdb(lines, function):
-    """objdump's lines in the form of gdb's: "   0xffff <+12>:\tmov ..."; "/path/file.c:123" -> "123\tin /path/file.c"."""
+    """objdump's lines in gdb's form: "   0xffff <+12>:\tmov ..."; "/path/file.c:123" -> "123\tin /path/file.c"."""
     start = None
     for line in lines:
         address, colon, code = line.partition(":\t")
@@ -152,8 +152,8 @@ def _running_code(function, files=None):
         raise NotFoundError("program", "objdump", "PATH", hint="install binutils: its objdump disassembles")
     machine = BFD.get(host.machine())
     if machine is None:
-        raise LbcError("no vmlinux of %s, and code of %s cannot be shown without one" % (host.release(), host.machine()),
-                       hint=install)
+        raise LbcError("no vmlinux of %s, and code of %s cannot be shown without one"
+                       % (host.release(), host.machine()), hint=install)
     size = min(lists.size(rows[0].address) or 4096, LARGEST)
     code = _kcore(rows[0].address, size, install)
     import tempfile

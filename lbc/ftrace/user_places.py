@@ -8,11 +8,11 @@ from __future__ import absolute_import
 
 import os
 
-from .._py23 import near, to_bytes, to_text
+from .._py23 import to_text
 from ..elf.locate import find_binary
 from ..elf.reader import open_elf
 from ..elf.symbols import Functions
-from ..errors import FormatError, InputError, LbcError, NotFoundError
+from ..errors import InputError, LbcError, NotFoundError
 from ..uapi import elf as c
 from .kernel_places import MAX_PROBES, is_pattern
 
@@ -43,8 +43,8 @@ class Place(object):
 def resolve(symbol, pid=None, returns=False, max_probes=MAX_PROBES, debug=None):
     """[Place] of ``symbol``: one, or one for each function that a wildcard matches.
 
-    ``symbol``: has ``object`` (path, command, library), ``name`` (function, `name@VERSION`, `ns::name`, a pattern, or an
-    address "0x401136" as nm and objdump print it) and ``offset`` (bytes); ``pid``: the file as that process sees it;
+    ``symbol``: has ``object`` (path, command, library), ``name`` (function, `name@VERSION`, `ns::name`, a pattern, or
+    an address "0x401136" as nm and objdump print it) and ``offset`` (bytes); ``pid``: the file as that process sees it;
     ``returns``: for a return probe; ``debug``: path of the file's debug symbols, or None.
     Raises NotFoundError, InputError, FormatError."""
     path = probe_path(find_binary(symbol.object, pid), pid)

@@ -15,10 +15,10 @@ SOURCE = """\
 static __attribute__((noinline)) int half(volatile int *a) { return *a / 2; }
 int __attribute__((noinline)) middle(volatile int *a)
 {
-	int b = half(a);
-	if (b > 3)
-		*a = b * 7;
-	return half(a);
+\tint b = half(a);
+\tif (b > 3)
+\t\t*a = b * 7;
+\treturn half(a);
 }
 int main(int argc, char **argv) { volatile int a = argc; return middle(&a); }
 """

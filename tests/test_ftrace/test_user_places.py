@@ -59,7 +59,8 @@ def file_offset(path, address):
 
 
 @pytest.mark.parametrize("flags", [("-pie", "-fPIE"), ("-no-pie",), ("-static",),
-                                   ("-no-pie", "-Wl,-Ttext-segment=0x10000000"), ("-pie", "-fPIE", "-Wl,-z,separate-code")])
+                                   ("-no-pie", "-Wl,-Ttext-segment=0x10000000"),
+                                   ("-pie", "-fPIE", "-Wl,-z,separate-code")])
 def test_offsets_are_what_readelf_says(tmpdir, flags):
     path, symbols = build(tmpdir, SOURCES, *flags)
     for name in ("main", "middle", "other"):
