@@ -12,6 +12,7 @@ range           lazy range
 OrderedDict     dict where it keeps order (3.6 and later); imported only where it does not
 monotonic()     seconds that never jump back (2.7 has only time.time, which may)
 u64_array(x)    array of 64-bit words from bytes (native order) or an iterable of ints
+terminal_columns() width of stdout, 80 when it is none
 lazy_module(name, look_up) attributes of a module that are made when first asked for
 signal          the signal module without its enums, which cost 2 ms to make
 url_library(), http_library() what opens URLs, and what speaks HTTP below it; imported when called
@@ -85,6 +86,24 @@ if sys.version_info >= (3, 6):
     OrderedDict = dict  # CPython keeps order since 3.6; `collections` would cost start-up time
 else:
     from collections import OrderedDict  # noqa: F401
+
+
+
+def terminal_columns():
+    import struct
+    try:
+        return int(os.environ["COLUMNS"])
+    except (KeyError, ValueError):
+        pass
+    try:
+        import fcntl
+        import termios
+        # struct winsize, include/uapi/asm-generic/termios.h: rows, columns
+        columns = struct.unpack("=4H", fcntl.ioctl(1, termios.TIOCGWINSZ, b"\0" * 8))[1]
+    except (IOError, OSError, ImportError):
+        columns = 0
+    return columns or 80
+
 
 monotonic = getattr(time, "monotonic", time.time)
 
