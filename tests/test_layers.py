@@ -32,6 +32,7 @@ LAYERS = [
     ["bpf.reader", "bpf.linker", "bpf.core_*"],
     ["bpf.syscalls"],
     ["bpf.features"],
+    ["bpf.btf_walk", "bpf.btf_walk_code"],
     ["bpf.kernel_btf", "bpf.verifier", "bpf.map_raw", "bpf.map_codec", "bpf.map_kinds", "bpf.pinning", "bpf.rings"],
     ["bpf.*", "bpf.links.*"],
     ["bpf.object"],

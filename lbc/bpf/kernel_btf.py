@@ -30,10 +30,11 @@ class Module(object):
 class KernelBtf(object):
     """``layout()`` for CO-RE, ``ids()`` for ids, ``modules()`` on demand; ``close()`` gives the memory back.
 
-    ``path``: file with the layout, else $LBC_BTF, else the running kernel's own (libbpf's search order)."""
+    ``path``: file with the layout, else $LBC_BTF, else the running kernel's own (libbpf's search order).
+    ``expected``: f() -> names that will be looked for, which then are found together."""
 
-    def __init__(self, kernel, path=None):
-        self.kernel = kernel
+    def __init__(self, kernel, path=None, expected=None):
+        self.kernel, self._expected, self._walker = kernel, expected, None
         self.path = path if path is not None else os.environ.get("LBC_BTF") or None
         self._from_environment = path is None
         self._layout = self._ids = self._modules = None
@@ -87,6 +88,8 @@ class KernelBtf(object):
                     self.source = self.source or SYSFS
             except KernelError:
                 pass
+            if self._ids is not None and self._expected is not None:
+                self._find_all()
             if self._ids is None and required:
                 raise NotSupported("its own BTF (CONFIG_DEBUG_INFO_BTF)", "5.4",
                                    hint="BTF from a file serves CO-RE, kprobes and "
@@ -94,6 +97,14 @@ class KernelBtf(object):
                                    "struct_ops), kfuncs "
                                    "and typed ksyms need the running kernel's own")
         return self._ids
+
+    def _find_all(self):
+        from . import btf_walk
+        if not btf_walk.usable(self._ids.order) or getattr(self.kernel, "files", None) is not None:
+            return
+        self._walker = btf_walk.Walker(self.kernel)
+        self._ids.walker = self._walker.walk
+        self._ids.expect(self._expected())
 
     def _open_sysfs(self):
         from ..btf import parse
@@ -223,6 +234,9 @@ class KernelBtf(object):
 
     def close(self):
         """Free memory and the modules' fds (idempotent): programs and links keep what they need in the kernel."""
+        walker, self._walker = self._walker, None
+        if walker is not None:
+            walker.close()
         modules, self._modules = self._modules or [], None
         for module in modules:
             module.btf.close()

@@ -113,8 +113,21 @@ class BpfObject(object):
         """KernelBtf of the target kernel; opened once, its memory given back by load() or close()."""
         if self._kernel_btf is None:
             from .kernel_btf import KernelBtf
-            self._kernel_btf = KernelBtf(self.kernel, self._btf)
+            self._kernel_btf = KernelBtf(self.kernel, self._btf, self._names)
         return self._kernel_btf
+
+    def _names(self):
+        """Names that will be looked for in the kernel's BTF: attach targets, and types that CO-RE relocations start
+        from."""
+        from ..btf.parse import essential_name
+        programs, types, names = list(self.spec.programs.values()), set(), set()
+        for program in programs + list(self.spec.subprograms.values()):
+            types.update([row[1] for row in program.core_relos])
+        for program in programs:
+            if isinstance(program.attach_to, str):
+                names.add(program.attach_to.partition("+")[0])
+        names.update([essential_name(self.spec.btf.type(number).name) for number in types])
+        return sorted(names - set([""]))
 
     def _drop_kernel_btf(self):
         dropped, self._kernel_btf = self._kernel_btf, None

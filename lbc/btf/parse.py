@@ -60,6 +60,8 @@ class Btf(object):
         self._owned = ()
         self._cache, self._places = {}, {}
         self._columns = self._flavours = None
+        self._offsets, self._starts = {}, {}    # of names that were expected: string offsets, [(index, byte)] of types
+        self.walker = None  # see expect()
         self.codecs = None  # what lbc.btf.values compiled
         self.pointer_size = base.pointer_size if base is not None else 8
         header = self._header = Header(data, path)
@@ -86,7 +88,8 @@ class Btf(object):
         """Give the memory back (data that was handed in belongs to the caller)."""
         self._walk.close()
         self._cache, self._places = {}, {}
-        self._columns = self._flavours = None
+        self._columns = self._flavours = self.walker = None
+        self._offsets, self._starts = {}, {}
         self._data = b""
         for thing in self._owned:
             thing.close()
@@ -173,6 +176,10 @@ class Btf(object):
 
     def _string_offsets(self, name):
         """Offsets of whole strings equal to ``name`` (bytes), the base's included."""
+        known = self._offsets.get(name)
+        return self._search_string(name) if known is None else known
+
+    def _search_string(self, name):
         if self.base is not None:
             for offset in self.base._string_offsets(name):
                 yield offset
@@ -202,6 +209,28 @@ class Btf(object):
 
     # -- finding ------------------------------------------------------------------------------------------------------
 
+    def expect(self, names):
+        """These names will be looked for: with a ``walker`` (walk(data, start, size, sizes, offsets), see
+        lbc.bpf.btf_walk) all are found at once; without one nothing is done."""
+        if self.walker is None or self.base is not None:
+            return
+        for name in names:
+            name = to_bytes(name)
+            self._offsets[name] = list(self._search_string(name))
+        wanted = set(offset for found in self._offsets.values() for offset in found) - set(self._starts)
+        header = self._header
+        answer = self.walker(self._data, header.types, header.types_end - header.types, header.sizes, wanted)
+        if answer is None:
+            self.walker = None
+            return
+        count, ways, rows = answer
+        self._walk.adopt(count, ways)
+        for offset in wanted:
+            self._starts[offset] = []
+        for offset, index, at in rows:
+            self._starts[offset].append((index, header.types + at))
+            self._places[index + self.start_id] = header.types + at
+
     def _positions(self, offset):
         """Positions in the type section of words equal to ``offset``, ascending.
 
@@ -227,6 +256,11 @@ class Btf(object):
         """Ids of this section's types named by string ``offset``, of kinds ``wanted`` (None: any), lowest first."""
         header, data, index_at = self._header, self._data, self._walk.index_at
         end, sizes, word = header.types_end, header.sizes, self._word
+        if offset in self._starts:
+            for index, at in self._starts[offset]:
+                if wanted is None or word.unpack_from(data, at + 4)[0] >> 24 & 0x7f in wanted:
+                    yield self.start_id + index
+            return
         for at in self._positions(offset):
             if at + 12 > end:
                 continue
@@ -294,6 +328,13 @@ class Btf(object):
     def kind_of(self, type_id):
         """BTF_KIND_* of ``type_id`` without building it; 0 for void."""
         return self._raw_at(type_id)[3] >> 24 & 0x7f if type_id else 0
+
+    def head(self, type_id):
+        """(BTF_KIND_*, name, size or type id) of a type without building it; (0, "void", 0) of id 0."""
+        if not type_id:
+            return 0, "void", 0
+        owner, _position, name, info, value = self._raw_at(type_id)
+        return info >> 24 & 0x7f, owner.name_at(name), value
 
     def type(self, type_id):
         """The type as a value of ``lbc.btf.kinds``; id 0 is ``Void()``.  FormatError for ids there are not."""
