@@ -209,8 +209,9 @@ def no_symbol(lists, symbol, module="", types=None, release=None):
     known = _known(types, name, module)
     if known:
         where = "; with a similar name can be traced: %s" % ", ".join(close) if close else ""
-        return NotFoundError("kernel function", name, "this kernel's symbols", hint="%s knows it%s: it was inlined into "
-                             "its callers; probe one of them%s" % (types.where or "the type source", known, where))
+        return NotFoundError("kernel function", name, "this kernel's symbols", hint="%s knows it%s: it was inlined "
+                             "into its callers; probe one of them%s"
+                             % (types.where or "the type source", known, where))
     owner = _module_with(lists.files, name, release)
     if owner:
         return NotFoundError("kernel function", name, "this kernel", hint="module %s, which is not loaded, has it: "

@@ -70,7 +70,8 @@ def disassemble(function, vmlinux=None, gdb=None, files=None):
     """Text: instructions of the kernel function ``function`` with source lines, as gdb's `disassemble /s` shows them.
 
     ``vmlinux``: path, None: the installed one of the running kernel; ``gdb``: program, None: the one on PATH;
-    ``files``: a KernelFiles.  Without a vmlinux the running kernel's code is read.  Raises NotFoundError, InputError, LbcError."""
+    ``files``: a KernelFiles.  Without a vmlinux the running kernel's code is read.  Raises NotFoundError, InputError,
+    LbcError."""
     _check_name(function, "the name of a function")
     path = vmlinux or find_vmlinux()
     if path is None:
