@@ -6,7 +6,7 @@ pointer or a number that has been loaded.
 """
 from __future__ import absolute_import
 
-from . import calling, storing
+from . import calling, nodes, storing
 from .storing import CHAR, U64, Source, Value
 from .._py23 import near
 from ..errors import ExprError, InputError, NotFoundError
@@ -116,8 +116,13 @@ class _Checker(object):
         if not isinstance(found, model.Pointer):
             if not value.known:
                 raise self.fail("the type of this value is not known", column, "say it: !(struct file *)...")
-            hint = "use '.'" if what == "->" and isinstance(found, model.Record) else \
-                "cast it: !(struct file *)... " if isinstance(found, model.Scalar) and found.size == 8 else None
+            hint = None
+            if what == "->" and isinstance(found, model.Record):
+                hint = "use '.'"
+            elif value.cast:
+                hint = "!(T)x->m casts x; (T)x->m casts x->m as in C"
+            elif isinstance(found, model.Scalar) and found.size == 8:
+                hint = "cast it: !(struct file *)..."
             raise self.fail("%s is not a pointer" % value.type.text, column, hint)
         return self.load(value, column), found
 
@@ -233,7 +238,12 @@ class _Checker(object):
         return self.follow(self.evaluate(node.source), node.steps)
 
     def at_Cast(self, node):
-        value = self.evaluate(node.operand)
+        try:
+            value = self.evaluate(node.operand)
+        except ExprError as error:
+            if not node.tight and not error.hint and isinstance(node.operand, nodes.Path):
+                error.hint = "(T)x->m casts x->m as in C; !(T)x->m casts x"
+            raise
         if value.source.kind == "comm":
             raise self.fail("$comm is a text and cannot be anything else", node.column)
         return self.cast(value, self.ctype(node.type), node.type.column)
@@ -384,8 +394,10 @@ class _Checker(object):
         if self.target.user:
             raise self.fail("the kernel looks up symbols in kernel probes only", node.column,
                             "@0xADDRESS, or @+0xOFFSET in the file")
-        find = getattr(self.resolver, "variable", None)
-        found = find(node.name) if find is not None and not node.offset else None
+        if self.target.has_symbol is not None and not self.target.has_symbol(node.name):
+            raise self.fail("no symbol `%s` in this kernel" % node.name, node.column + 1,
+                            "/proc/kallsyms lists them; what a compiler has removed cannot be read")
+        found = self.resolver.variable(node.name) if not node.offset else None
         return Value(Source("global", node.name), (), node.offset, found or U64, True, known=found is not None)
 
     def at_Address(self, node):
@@ -430,6 +442,8 @@ class _Checker(object):
             raise self.fail("%s has %s" % (function.name, _count(len(function.params), "argument")), node.column,
                             function.text)
         found = function.params[number].type
+        if isinstance(found, model.Variadic):
+            raise self.fail("the further arguments of %s have no types" % function.name, node.column, function.text)
         place = calling.argument_place(arch, function, number)
         kind = model.strip(found)
         what = "argument %d" % number

@@ -16,12 +16,12 @@ __all__ = ["Field", "fields_of", "translate"]
 
 _OPERATORS = ("~", "!=", "==", "<=", "<", ">=", ">", "&")   # in the kernel's order: the first that fits counts
 _MAX_TEXT = 255      # MAX_FILTER_STR_VAL - 1
-_MAX_FILTER = 4095   # a page: what one write takes
+_MAX_FILTER = 4094   # with its line feed it has to be less than a page
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 
 
 class Field(object):
-    """What can be compared.  ``kind``: "number", "string", "array", "pointer" (a `char *` of an event); ``size`` in
+    """What can be compared.  ``kind``: "number", "string", "array", "pointer" (a `char *` of an event), "cpumask"; ``size`` in
     bytes; ``signed``; ``converter``: values.* or None; ``width``: bits of a bit-field, else 0."""
     __slots__ = ("kind", "size", "signed", "converter", "width")
 
@@ -34,7 +34,7 @@ def _common():
     number = Field("number", 4, True)
     return {"common_type": Field("number", 2), "common_flags": Field("number", 1),
             "common_preempt_count": Field("number", 1), "common_pid": number, "CPU": number, "cpu": number,
-            "COMM": Field("string"), "comm": Field("string")}
+            "common_cpu": number, "COMM": Field("string"), "comm": Field("string")}
 
 
 def fields_of(probe, fetches, target):
@@ -63,6 +63,8 @@ def _event_field(field):
     text = field.type
     if text in ("char *", "const char *"):
         return Field("pointer")
+    if "cpumask" in text:
+        return Field("cpumask")
     if field.is_string or ("[" in text and "char" in text):
         return Field("string")
     if "[" in text or "__data_loc" in text or "__rel_loc" in text or field.size not in (1, 2, 4, 8):
@@ -148,6 +150,10 @@ class _Translator(object):
             raise self.fail("a value is missing behind `%s`" % op)
         if how == ".function":
             return self.function(op)
+        if self.text.startswith("CPUS{", self.at):
+            return self.cpus(name, field, op, begin)
+        if field.kind == "cpumask":
+            raise self.fail("`%s` is a set of CPUs" % name, self.at, "%s & CPUS{0-3}" % name)
         if field.kind == "array":
             raise self.fail("`%s` is an array, which the kernel does not compare" % name, begin,
                             "take one element as a variable of its own")
@@ -185,9 +191,8 @@ class _Translator(object):
             end += 1
         word = self.text[at:end]
         if word == ".ustring":
-            if field.kind != "pointer":
-                raise self.fail("`%s` is no pointer to a text" % name, at, ".ustring is for `char *` fields of events"
-                                + (", variables hold the text itself" if field.kind == "string" else ""))
+            if field.kind not in ("pointer", "string"):
+                raise self.fail("`%s` is no pointer to a text" % name, at, ".ustring is for `char *` fields of events")
         elif word == ".function":
             if field.kind != "number" or field.size != 8 or field.converter:
                 raise self.fail("`%s` is no address of code" % name, at)
@@ -250,6 +255,30 @@ class _Translator(object):
         if op not in ("==", "!="):
             raise self.fail("functions are compared by == and !=, not by `%s`" % op, self.at - len(op))
         self.word()
+
+    def cpus(self, name, field, op, begin):
+        """FIELD & CPUS{0-3,7} (6.6); for numbers it is spelled out, which every kernel takes."""
+        value, end = self.at, self.text.find("}", self.at)
+        if end < 0:
+            raise self.fail("the closing } is missing")
+        terms = []
+        for part in self.text[value + 5:end].split(","):
+            first, dash, last = part.partition("-")
+            last = last if dash else first
+            if not first.strip().isdigit() or not last.strip().isdigit() or int(first) > int(last):
+                raise self.fail("`%s` is no list of CPUs" % self.text[value:end + 1], value, "CPUS{0-3,7}")
+            terms.append("%s==%d" % (name, int(first)) if int(first) == int(last) else
+                         "%s>=%d&&%s<=%d" % (name, int(first), name, int(last)))
+        self.at = end + 1
+        if field.kind == "cpumask":
+            if op not in ("&", "==", "!="):
+                raise self.fail("sets of CPUs are compared by & == !=", value - len(op))
+            if "filter-function" not in self.target.features:  # 6.6, one version later
+                raise self.fail("this kernel does not compare sets of CPUs", value)
+        elif field.kind != "number" or op != "&" or field.converter:
+            raise self.fail("CPUS{...} wants a number or a set of CPUs, and &", value - len(op), "CPU & CPUS{0-3}")
+        else:
+            self.replace(begin, "(%s)" % "||".join(terms))
 
     def number(self, name, field, op):
         begin = self.at

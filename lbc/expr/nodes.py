@@ -129,8 +129,8 @@ class CType(Node):
 
 
 class Cast(Node):
-    """``operand`` taken as the C type ``type``; ``whole``: written as in C."""
-    __slots__ = ("operand", "type", "column")
+    """``operand`` taken as the CType ``type``; ``tight``: by `!`, which takes only what directly follows it."""
+    __slots__ = ("operand", "type", "tight", "column")
 
 
 class Packet(Node):

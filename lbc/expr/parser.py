@@ -249,7 +249,7 @@ class _Parser(object):
             node = nodes.AddressOf(self.unary(), token.column)
         elif token.kind == "(" and self.is_type():
             ctype = self.ctype(self.take())
-            node = nodes.Cast(self.unary(), ctype, token.column)
+            node = nodes.Cast(self.unary(), ctype, False, token.column)
         else:
             node = self.postfix()
         self.nesting -= 1
@@ -337,7 +337,7 @@ class _Parser(object):
         if token.kind == "!":
             self.take()
             ctype = self.ctype(self.expect("(", "behind `!`"))
-            node = nodes.Cast(self.primary(), ctype, token.column)
+            node = nodes.Cast(self.primary(), ctype, True, token.column)
         elif token.kind == "@" and self.peek().kind == "(":
             self.take()
             node = self.packet(token)

@@ -36,10 +36,11 @@ class Limits(object):
 
 class Target(object):
     """The kernel that an expression is for.  ``arch``: uapi.arch.Arch; ``user``: a user probe; ``fields``: {name: with
-    .name .type .size .signed .is_string} of an event (kind `e`); ``features``: frozenset of names (FEATURES)."""
+    .name .type .size .signed .is_string} of an event (kind `e`); ``features``: frozenset of names (FEATURES);
+    ``has_symbol``: name -> does the kernel have a symbol of this name (for `@symbol`), None: not checked."""
 
-    def __init__(self, arch, user=False, fields=None, limits=None, features=None):
-        self.arch, self.user, self.fields = arch, user, fields
+    def __init__(self, arch, user=False, fields=None, limits=None, features=None, has_symbol=None):
+        self.arch, self.user, self.fields, self.has_symbol = arch, user, fields, has_symbol
         self.limits = limits or Limits()
         self.features = frozenset(FEATURES if features is None else features)
 

@@ -40,7 +40,7 @@ class Table(base.Resolver):
             elif words[0] in ("struct", "union") and len(words) <= 3 and "(" not in line:
                 rows = []
                 size = int(words[2], 0) if len(words) > 2 else None
-                self.records[words[0], words[1]] = model.Record(words[0], words[1], size, rows)
+                self.records[words[0], words[1]] = model.Record(words[0], words[1], size, self._reader(rows))
                 stack.append((depth, rows))
             elif words[0] == "typedef":
                 self.typedefs[words[1]] = " ".join(words[2:])
@@ -65,12 +65,16 @@ class Table(base.Resolver):
             start = 8 * int(place, 0)
         if words[1] in ("struct", "union") and len(words) in (3, 4) and words[2].isdigit():
             rows = []
-            found = model.Record(words[1], "", int(words[2]), rows)
-            stack[-1][1].append(model.Member(words[3] if len(words) > 3 else "", found, start, bits))
+            found = model.Record(words[1], "", int(words[2]), self._reader(rows))
+            stack[-1][1].append((words[3] if len(words) > 3 else "", found, start, bits))
             stack.append((depth, rows))
         else:
-            text = " ".join(words[1:-1])
-            stack[-1][1].append(model.Member(words[-1], model.Typedef("?", lambda: self.type(text)), start, bits))
+            stack[-1][1].append((words[-1], " ".join(words[1:-1]), start, bits))
+
+    def _reader(self, rows):
+        """Types are read when the members are asked for."""
+        return lambda: [model.Member(name, self.type(found) if isinstance(found, str) else found, start, bits)
+                        for name, found, start, bits in rows]
 
     def record(self, keyword, name):
         return self.records.get((keyword, name))
