@@ -7,7 +7,6 @@ from __future__ import absolute_import
 
 import os
 
-from .. import host
 from .._py23 import to_text
 from ..bpf import features
 from ..errors import KernelError, LbcError
@@ -27,7 +26,8 @@ FIRST_PID_NAMESPACE = "pid:[4026531836]"   # include/linux/proc_ns.h, PROC_PID_I
 
 
 class Row(object):
-    """``name`` of the thing, ``state`` (ok, limited, missing), ``detail`` what was seen, ``remedy`` what helps or ""."""
+    """``name`` of the thing, ``state`` (ok, limited, missing), ``detail`` what was seen, ``remedy`` what helps, or
+    ""."""
     __slots__ = ("name", "state", "detail", "remedy")
 
     def __init__(self, name, state, detail, remedy=""):
@@ -131,8 +131,8 @@ def check_policy(h):
                         "sysctl kernel.kptr_restrict=1"))
     paranoid = h.text("/proc/sys/kernel/perf_event_paranoid")
     if paranoid is None:
-        rows.append(Row("perf events", MISSING, "no perf in this kernel (CONFIG_PERF_EVENTS): no kprobes or tracepoints "
-                        "for BPF"))
+        rows.append(Row("perf events", MISSING, "no perf in this kernel (CONFIG_PERF_EVENTS): BPF has no kprobes and "
+                        "tracepoints"))
     elif not h.can("CAP_PERFMON"):
         rows.append(Row("perf events", LIMITED, "perf_event_paranoid %s, and no CAP_PERFMON" % paranoid, "run as root"))
     else:
@@ -174,8 +174,8 @@ def check_probes(h):
         rows.append(Row("uprobes", MISSING, "no uprobe_events (CONFIG_UPROBE_EVENTS)", "another kernel"))
     fprobe = " f[:" in readme or "\tf[:" in readme
     rows.append(Row("fprobes", OK if fprobe else LIMITED, "f: and t: probes, by BTF names" if fprobe else
-                    "none (6.5, CONFIG_FPROBE_EVENTS)", "kprobes do the same at more cost" if not fprobe and rows[0].state != MISSING
-                    else ""))
+                    "none (6.5, CONFIG_FPROBE_EVENTS)", "" if fprobe or rows[0].state == MISSING else
+                    "kprobes do the same at more cost"))
     systems = [name for name in h.kernel.listdir(root + "/events")
                if h.kernel.exists("%s/events/%s/enable" % (root, name))]
     calls = "syscalls" in systems
@@ -228,7 +228,7 @@ def check_btf(h):
         return Row("BTF", MISSING, "LBC_BTF names %s, which is not there" % given, "unset LBC_BTF")
     if "vmlinux" in names:
         modules = len(names) - 1
-        return Row("BTF", OK, "vmlinux%s%s" % (" and %d modules" % modules if modules else ", no modules with it loaded",
+        return Row("BTF", OK, "vmlinux%s%s" % (" and %d modules" % modules if modules else ", no module has it",
                                                "; LBC_BTF: %s" % given if given else ""))
     if given:
         return Row("BTF", LIMITED, "of the file LBC_BTF: %s; the kernel's own is missing: no fentry" % given)
@@ -317,7 +317,7 @@ def check_jit(h):
         if h.can("CAP_BPF"):
             return Row("JIT", LIMITED, "not in this kernel (CONFIG_BPF_JIT): programs are interpreted")
         return Row("JIT", LIMITED, "cannot be told", "run as root")
-    return Row("JIT", LIMITED, "off: programs are interpreted, fentry does not work", "sysctl net.core.bpf_jit_enable=1")
+    return Row("JIT", LIMITED, "off: programs are interpreted, no fentry", "sysctl net.core.bpf_jit_enable=1")
 
 
 def check_memory(h):
@@ -330,7 +330,7 @@ def check_memory(h):
     if unlimited or h.can("CAP_SYS_RESOURCE"):
         return Row("memory", OK, "RLIMIT_MEMLOCK %s%s" % (size, "" if unlimited else ", raised when needed"))
     return Row("memory", LIMITED, "RLIMIT_MEMLOCK %s (at most %s) for all BPF maps" % (
-        size, "unlimited" if hard == resource.RLIM_INFINITY else "%d kB" % (hard >> 10)), "ulimit -l unlimited, as root")
+        size, "unlimited" if hard == resource.RLIM_INFINITY else "%d kB" % (hard >> 10)), "ulimit -l unlimited")
 
 
 def check_mounts(h):
