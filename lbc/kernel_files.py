@@ -21,6 +21,17 @@ class KernelFiles(object):
         except (OSError, IOError) as error:
             raise _failed("read", path, error)
 
+    def head(self, path, size):
+        """The first bytes, ``size`` at the most, of a file that may be long.  Raises KernelError."""
+        try:
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                return os.read(fd, size)
+            finally:
+                os.close(fd)
+        except (OSError, IOError) as error:
+            raise _failed("read", path, error)
+
     def write(self, path, data, append=False):
         """One write() of ``data``, as tracefs wants it.  Never with O_TRUNC: that deletes every probe of
         kprobe_events and every pid of set_event_pid, other people's too.  Raises KernelError."""

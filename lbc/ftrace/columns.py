@@ -59,10 +59,9 @@ class Columns(object):
 
     def _has_five(self):
         """The header of the `trace` file names each column."""
-        from ..errors import KernelError as _Error
         try:
             return b"migrate-disable" in self.files.head(self.folder + "/trace", 4096)
-        except _Error:
+        except KernelError:
             return True
 
     def refresh(self):

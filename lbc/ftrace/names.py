@@ -5,6 +5,7 @@ one address); who needs more of them (stacks, callers) gets its text loaded: 5 M
 """
 from __future__ import absolute_import
 
+from .. import host
 from .._py23 import monotonic, to_bytes
 from ..errors import KernelError, LbcError
 from ..kallsyms import KernelSymbols
@@ -47,7 +48,7 @@ class KernelNames(printfmt.Names):
         self.enumerator = enumerator
         if user_frames is not None:
             self.user_frames = user_frames
-        self._spans, self._passes, self._attached = {}, 0, None
+        self._spans, self._passes, self._attached, self._syscall_args = {}, 0, None, None
         self._addresses = "sym-addr" in options
         self._strings_at = -REFRESH_SECONDS
         self.symbols = _Names(self, self._with_offset)
@@ -168,14 +169,25 @@ class KernelNames(printfmt.Names):
 
     @property
     def syscall_args(self):
-        """Whether system calls show what their pointers lead to (6.19): the format then has a field for it."""
-        if not hasattr(self, "_syscall_args"):
+        """How system calls' arguments are shown: 0 bare hexadecimal, 1 with 0x (6.18), 2 with what their pointers lead
+        to as well (6.19; the formats then have a field for it)."""
+        if self._syscall_args is None:
             try:
                 text = self.files.read(self.root + "/events/syscalls/sys_enter_openat/format")
             except KernelError:
                 text = b""
-            self._syscall_args = b" __filename_val;" in text
+            # no file tells 0 from 1
+            self._syscall_args = 2 if b" __filename_val;" in text else 1 if _version(host.release()) >= (6, 18) else 0
         return self._syscall_args
+
+
+def _version(release):
+    """(6, 12) of `6.12.1-amd64`."""
+    found = []
+    for part in release.split(".")[:2]:
+        digits = part[:len(part) - len(part.lstrip("0123456789"))]
+        found.append(int(digits or 0))
+    return tuple(found)
 
 
 def _unquote(text):

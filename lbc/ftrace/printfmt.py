@@ -49,9 +49,9 @@ class Names(object):
     """What printing needs from outside, mappings from kernel addresses to bytes: ``symbols`` "f+0x1/0x20 [m]" (as %pS),
     ``plain`` "f [m]" (as %ps), ``ips`` and ``functions`` the same as ftrace shows them (its options, no module, user
     addresses), ``strings`` the text at that address.  ``constant(name)`` -> number of an enumerator or None;
-    ``attached(group, event)`` -> b"system.event" that an event probe sits on, or None; ``syscall_args``: the kernel shows
-    what system calls' pointers lead to (6.19)."""
-    syscall_args = False
+    ``attached(group, event)`` -> b"system.event" that an event probe sits on, or None; ``syscall_args``: how system
+    calls' arguments are shown, 0 bare hexadecimal, 1 with 0x (6.18), 2 with what pointers lead to as well (6.19)."""
+    syscall_args = 0
 
     def __init__(self, symbols=(), plain=(), strings=(), ips=(), functions=()):
         self.symbols, self.plain, self.strings, self.ips, self.functions = symbols, plain, strings, ips, functions

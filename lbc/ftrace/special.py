@@ -158,7 +158,7 @@ def _syscall(format, names, in_ns):
             codes.append(compiler.number(field) + (" & %d" % ULONG_MAX if field.signed else ""))
         shown += ", ".join("%s: %%x" % field.name for field in fields)
         return compiler.function(shown + ")\n", codes, in_ns)
-    if call == "openat" and len(fields) == 4:
+    if call == "openat" and names.syscall_args > 1 and len(fields) == 4:
         return _openat(compiler, fields, in_ns)
     compiler.space.update(user_bytes=_user_bytes, lossy=_until_zero)
     for position, field in enumerate(fields):
