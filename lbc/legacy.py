@@ -81,7 +81,7 @@ class surftrace(object):
             for entry in plan.entries:
                 entry.compiled.converters = {}
         self._session = Session(plan, planner.files, _print if self._echo else None, explainer(planner),
-                                parsed=self._parsed)
+                                parsed=self._parsed, enumerator=planner.types.enumerator)
         self._session.start()
         self._thread = threading.Thread(target=self._read)
         self._thread.daemon = True

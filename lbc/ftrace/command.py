@@ -37,25 +37,30 @@ class Held(object):
         try:
             os.close(self._gate)
             os.close(self._failure)
+            self._prepare(gate, failure)
             if os.read(gate, 1):
-                self._exec(gate, failure)
+                self._exec(failure)
         finally:
             os._exit(127)
 
-    def _exec(self, gate, failure):
+    @staticmethod
+    def _prepare(gate, failure):
+        """All that can be done before it is let go: what comes then is traced."""
         import fcntl
-        os.close(gate)
-        fcntl.fcntl(failure, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-        # 3 and more are lbc's own files; what Python ignores or handles is the command's again
         import signal
-        for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        for name in os.listdir("/proc/self/fd"):
-            if int(name) > 2 and int(name) != failure:
+        for fd in (gate, failure):
+            fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+        for name in os.listdir("/proc/self/fd"):    # lbc's own files are not the command's
+            if int(name) > 2 and int(name) not in (gate, failure):
                 try:
                     os.close(int(name))
                 except OSError:
                     pass
+        # what Python ignores or handles is the command's again
+        for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+
+    def _exec(self, failure):
         try:
             os.execvp(self.words[0], self.words)
         except OSError as error:

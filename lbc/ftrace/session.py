@@ -30,13 +30,14 @@ class Session(object):
     """``plan``: plan.Plan; ``files``: KernelFiles; ``echo``: f(text) for the shell lines that do the same, or None;
     ``explain``: f(entry, FtraceError) -> LbcError for a refused probe, or None; ``pids``: only these threads and, with
     ``follow``, what they start; ``parsed``: poll() gives lines.Event instead of text; ``text``: read the text pipe
-    even where raw pages could be read; ``user_symbols``: names in stacks of processes."""
+    even where raw pages could be read; ``user_symbols``: names in stacks of processes; ``enumerator``: f(name) -> number
+    for events that print names of enumerators."""
 
     def __init__(self, plan, files=None, echo=None, explain=None, pids=(), follow=True, parsed=False, text=False,
-                 user_symbols=False):
+                 user_symbols=False, enumerator=None):
         self.plan, self.files, self.echo, self.explain = plan, files or KernelFiles(), echo, explain
         self.pids, self.follow, self.parsed, self.text = list(pids), follow, parsed, text
-        self.user_symbols = user_symbols
+        self.user_symbols, self.enumerator, self._overrun = user_symbols, enumerator, 0
         self.root = tracefs.need_tracefs(self.files)
         self.missed, self.counted = {}, False
         self._instance = self._trace = None
@@ -77,7 +78,7 @@ class Session(object):
         for path, text in self.plan.options(names):
             self._write(path, text)
         self._trace = open_trace(self.files, self.root, instance.path, self._formats(names), parsed=self.parsed,
-                                 text=self.text, user_symbols=self.user_symbols)
+                                 text=self.text, user_symbols=self.user_symbols, enumerator=self.enumerator)
         self._show(self.plan.setup(self._shown_names()))
         instance.write("tracing_on", "1")
 
@@ -142,13 +143,29 @@ class Session(object):
     def drain(self):
         """Stop recording, and all that is left."""
         self.pause()
-        return self._trace.drain()
+        found = self._trace.drain()
+        self._overrun = self._count_overruns()
+        return found
+
+    def _count_overruns(self):
+        """Events that were overwritten or dropped on all CPUs: also those behind the last one that was read."""
+        count, folder = 0, self._instance.path + "/per_cpu"
+        for name in self.files.listdir(folder):
+            try:
+                text = to_text(self.files.read("%s/%s/stats" % (folder, name)))
+            except KernelError:
+                continue
+            for line in text.splitlines():
+                key, _, value = line.partition(": ")
+                if key in ("overrun", "dropped events"):
+                    count += int(value)
+        return count
 
     # -- end ---------------------------------------------------------------------------------------------------------
     @property
     def lost(self):
         """Events that the kernel overwrote or could not record, as far as is known by now."""
-        return self._trace.lost if self._trace is not None else 0
+        return max(self._overrun, self._trace.lost if self._trace is not None else 0)
 
     def count(self):
         """Fill ``missed``: {event: hits that no probe could handle (kprobe_profile)} of our kernel probes."""

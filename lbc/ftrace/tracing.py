@@ -34,7 +34,7 @@ class FtraceSession(Session):
             planner = make_planner(as_resolver(resolver), "", pid, max_probes, files=files)
         plan = make_plan(planner, expressions, stack, ustack, comm, buffer_kb, clock)
         Session.__init__(self, plan, files, echo, explainer(planner), threads_of(pid) if pid else options.pop("pids", ()),
-                         parsed=parsed, user_symbols=ustack, **options)
+                         parsed=parsed, user_symbols=ustack, enumerator=planner.types.enumerator, **options)
 
     def run(self, duration=None, step_ms=200):
         """Yields what comes, for ``duration`` seconds (None: for ever); then what is left."""

@@ -274,9 +274,9 @@ def _raise_stop(signum, frame):
     raise _Stop(signum)
 
 
-def loop(poll, duration=None, flush=None, step_ms=200, until=None):
+def loop(poll, duration=None, flush=None, step_ms=200, until=None, begin=None):
     """Call ``poll(timeout_ms)`` until ``duration`` seconds are over (None: for ever), ``until()`` is true, or SIGINT,
-    SIGTERM or SIGHUP comes.
+    SIGTERM or SIGHUP comes; ``begin()`` first, when these signals are handled.
 
     Returns normally in all these cases, so that the caller's clean-up and closing lines run.
     """
@@ -287,6 +287,8 @@ def loop(poll, duration=None, flush=None, step_ms=200, until=None):
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup: it is not to end us
                 previous.append((number, signal.getsignal(number)))
                 signal.signal(number, _raise_stop)
+        if begin is not None:
+            begin()
         while until is None or not until():
             timeout = step_ms
             if end is not None:

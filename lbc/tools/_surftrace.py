@@ -59,14 +59,22 @@ class Run(object):
 
     def at_wall(self, event):
         seconds = event.time + self.offset
-        return event.with_time("%s.%06d" % (_cli.clock(seconds), seconds % 1 * 1000000))
+        return _with_time(event, "%s.%06d" % (_cli.clock(seconds), seconds % 1 * 1000000))
 
     def at_delta(self, event):
         before, self.last_time = self.last_time, event.time
-        return event.with_time("+%.6f" % (event.time - (event.time if before is None else before)))
+        return _with_time(event, "+%.6f" % (event.time - (event.time if before is None else before)))
 
     def at_none(self, event):
-        return event.with_time(None)
+        return _with_time(event, "")
+
+
+def _with_time(event, text):
+    """The event's line with another time stamp, "" for none."""
+    before, found, after = event.text.partition("%.6f: " % event.time)
+    if not found:
+        return event.text
+    return before + (text + ": " + after if text else after)
 
 
 def trace(planner, plan, options):
@@ -80,7 +88,8 @@ def trace(planner, plan, options):
         pids = threads_of(options.pid)
     echo = None if options.quiet or options.json else lambda line: _cli.write_text(line)
     session = Session(plan, planner.files, echo, explainer(planner), pids,
-                      parsed=options.json or options.time != "boot", text=options.text, user_symbols=options.ustack)
+                      parsed=options.json or options.time != "boot", text=options.text, user_symbols=options.ustack,
+                      enumerator=planner.types.enumerator)
     try:
         return _run(session, options, child)
     finally:
@@ -92,14 +101,14 @@ def trace(planner, plan, options):
 def _run(session, options, child):
     session.start()
     run = Run(session, options, child)
-    sys.stdout.flush()
-    if child is not None:
-        child.go()
-    try:
-        _cli.loop(run.poll, options.duration, sys.stdout.flush, until=run.over)
-        run.show(session.drain())
-    finally:
-        session.count()
+
+    def begin():
+        sys.stdout.flush()
+        if child is not None:
+            child.go()
+    _cli.loop(run.poll, options.duration, sys.stdout.flush, until=run.over, begin=begin)
+    run.show(session.drain())
+    session.count()
     sys.stdout.flush()
     return _summary(session, options)
 
