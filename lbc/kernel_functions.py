@@ -156,10 +156,20 @@ class FunctionLists(object):
 
     def size(self, address):
         """Bytes from ``address`` to the next code symbol, None behind the last one or where addresses are hidden."""
+        if not address:
+            return None
+        text, at = self.kallsyms, self.kallsyms.find(b"%016x " % address)
+        while at >= 0:      # the kernel's own symbols stand in order: the next code symbol is a few lines on
+            at = text.find(b"\n", at) + 1
+            line = text[at:at + 19].split(b" ")
+            if not at or len(line) < 2 or text.find(b"\t[", at, text.find(b"\n", at)) > 0 or int(line[0], 16) < address:
+                break
+            if line[1] in (b"t", b"T", b"w", b"W") and int(line[0], 16) > address:
+                return int(line[0], 16) - address
         from bisect import bisect_right
         starts = self._addresses()
         at = bisect_right(starts, address)
-        return starts[at] - address if address and at < len(starts) else None
+        return starts[at] - address if at < len(starts) else None
 
     def place_of(self, address):
         """`name+0x10` of the code symbol at or before ``address``, "" where there is none."""

@@ -8,7 +8,7 @@ from __future__ import absolute_import
 import errno
 
 from .. import host
-from .._py23 import near, to_bytes, to_text
+from .._py23 import integer_types, near, to_bytes, to_text
 from ..errors import (FtraceError, InputError, KernelError, LbcError, NotFoundError, NotSupported,
                       PrivilegeError, errno_text)
 from ..kernel_functions import CODE, FunctionLists, suffix_meaning
@@ -256,6 +256,11 @@ def explain(symbol, files, root, number, words="", path=None, text=None, returns
     ``number``: errno of the write; ``words``: tail of error_log or ""; ``path``, ``text``: what was written where;
     ``returns``, ``types``, ``vmlinux``, ``release``: as for ``kernel_places.resolve``."""
     lists = FunctionLists(files, root)
+    if "*" in symbol.name or "?" in symbol.name:
+        if len((text or "").split()) < 2:
+            return FtraceError("`%s` cannot be probed: %s" % (symbol.name, words or errno_text(number)),
+                               path or root + "/kprobe_events", text, words, number)
+        symbol = _Written(lists, text)      # one of the many that matched
     name = symbol.name
     what = "%s%s" % (name, "+0x%x" % symbol.offset if symbol.offset else "")
 
@@ -288,8 +293,24 @@ def explain(symbol, files, root, number, words="", path=None, text=None, returns
     return error(*_forbidden(lists, row))
 
 
+class _Written(object):
+    """The symbol in the text of a probe: "p:group/name [module:]function[+offset] arguments"."""
+
+    def __init__(self, lists, text):
+        place = text.split()[1]
+        self.module, _, name = place.rpartition(":")
+        name, _, offset = name.partition("+")
+        self.name, self.offset, self.copy = name, int(offset or "0", 0), None
+        base = lists.rows("_text", "", data=True) if name == "_text" else []
+        if base and base[0].address:    # one of several copies
+            address = base[0].address + self.offset
+            self.name, _, offset = lists.place_of(address).partition("+")
+            self.offset = int(offset or "0", 16)
+            self.copy = 1 + [row.address + self.offset for row in lists.rows(self.name)].index(address)
+
+
 def _meant(rows, symbol):
-    if isinstance(symbol.copy, int) and 1 <= symbol.copy <= len(rows):
+    if isinstance(symbol.copy, integer_types) and 1 <= symbol.copy <= len(rows):
         return rows[symbol.copy - 1]
     return rows[0] if rows else None
 

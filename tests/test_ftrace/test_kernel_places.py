@@ -307,6 +307,15 @@ def test_inlined_by_the_type_source():
     assert "__fdget_pos" in str(error)
 
 
+@pytest.mark.parametrize("text, said", [("p:g/f0 banned a=%di", "`banned` cannot be probed: it is on kprobes"),
+                                        ("p:g/f0 _text+0x300", "`twin` cannot be probed: it is notrace"),
+                                        ("p:g/f0 ext4:ext4_sync", "`ext4_sync` cannot be probed"), ("", "cannot be")])
+def test_one_of_a_pattern(text, said):
+    """The text that was written tells which one it was."""
+    error = why(Symbol("*"), errno.EINVAL, "Failed to register probe event", text=text)
+    assert said in str(error)
+
+
 def test_return_probe_inside():
     assert "start of a function" in str(why(Symbol("vfs_read", 4), errno.EINVAL,
                                             "Retprobe address must be an function entry", returns=True))
