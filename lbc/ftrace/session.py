@@ -79,8 +79,8 @@ class Session(object):
             self._write(path, text)
         self._trace = open_trace(self.files, self.root, instance.path, self._formats(names), parsed=self.parsed,
                                  text=self.text, user_symbols=self.user_symbols, enumerator=self.enumerator)
-        self._show(self.plan.setup(self._shown_names()))
         instance.write("tracing_on", "1")
+        self._show(self.plan.setup(self._shown_names()))
 
     def _claim(self):
         """At an exit in between, this session is closed before the parts that it knows how to take apart."""
@@ -191,10 +191,12 @@ class Session(object):
         """Undo all of it.  Idempotent; raises the first error after everything was tried."""
         residue.forget(self)
         first = None
-        if self._trace is not None:
-            self._trace.close()     # a reader keeps the instance busy
         if self._instance is not None and self._trace is not None:
-            self._show(self.plan.undo(self._shown_names()))
+            self._trace.close()     # a reader keeps the instance busy
+            try:
+                self._show(self.plan.undo(self._shown_names()))
+            except (IOError, OSError) as error:     # nobody reads them any more
+                first = error
         for thing in ([self._instance] if self._instance is not None else []) + self._events[::-1]:
             try:
                 thing.close()

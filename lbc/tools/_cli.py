@@ -266,43 +266,60 @@ def clock(seconds=None):
 
 
 class _Stop(KeyboardInterrupt):
-    """SIGTERM or SIGHUP came: leave the loop, clean up.  Of the family that no `except Exception` stops; a second one
-    during the clean-up ends in run_main as a second Ctrl-C does."""
+    """A second SIGTERM or SIGHUP: ends in run_main as a second Ctrl-C does."""
 
 
 def _raise_stop(signum, frame):
     raise _Stop(signum)
 
 
+class _Signals(object):
+    """While it is entered, the first SIGINT, SIGTERM or SIGHUP only sets ``came``: an exception in the middle of reading
+    would lose what was taken out of a buffer and not shown yet.  A second one interrupts."""
+
+    def __init__(self):
+        self.came, self._previous = False, []
+
+    def __enter__(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before = signal.getsignal(number)
+            if before != signal.SIG_IGN:  # nohup: it is not to end us
+                self._previous.append((number, before))
+                signal.signal(number, self._note)
+        return self
+
+    def _note(self, number, frame):
+        self.came = True
+        for number, _ in self._previous:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else _raise_stop)
+
+    def __exit__(self, *_exc):
+        for number, handler in self._previous:
+            signal.signal(number, handler)
+
+
 def loop(poll, duration=None, flush=None, step_ms=200, until=None, begin=None):
     """Call ``poll(timeout_ms)`` until ``duration`` seconds are over (None: for ever), ``until()`` is true, or SIGINT,
-    SIGTERM or SIGHUP comes; ``begin()`` first, when these signals are handled.
+    SIGTERM or SIGHUP comes (seen after ``step_ms`` at the latest); ``begin()`` first, when these signals are handled.
 
     Returns normally in all these cases, so that the caller's clean-up and closing lines run.
     """
-    previous = []
     end = None if duration is None else monotonic() + duration
     try:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup: it is not to end us
-                previous.append((number, signal.getsignal(number)))
-                signal.signal(number, _raise_stop)
-        if begin is not None:
-            begin()
-        while until is None or not until():
-            timeout = step_ms
-            if end is not None:
-                left = end - monotonic()
-                if left <= 0:
-                    break
-                timeout = min(timeout, max(1, int(left * 1000)))
-            if poll(timeout) and flush:
-                flush()
+        with _Signals() as signals:
+            if begin is not None:
+                begin()
+            while not signals.came and (until is None or not until()):
+                timeout = step_ms
+                if end is not None:
+                    left = end - monotonic()
+                    if left <= 0:
+                        break
+                    timeout = min(timeout, max(1, int(left * 1000)))
+                if poll(timeout) and flush:
+                    flush()
     except KeyboardInterrupt:
         pass
-    finally:
-        for number, handler in previous:
-            signal.signal(number, handler)
     poll(0)
     if flush:
         flush()

@@ -99,10 +99,10 @@ def trace(planner, plan, options):
 
 
 def _run(session, options, child):
-    session.start()
     run = Run(session, options, child)
 
-    def begin():
+    def begin():    # signals are handled by now: whatever comes, what was traced is shown
+        session.start()
         sys.stdout.flush()
         if child is not None:
             child.go()

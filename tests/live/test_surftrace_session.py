@@ -52,6 +52,17 @@ def run(*words):
     return process.returncode, out.decode(), err.decode()
 
 
+def is_others(text):
+    """Of a running lbc that is none of ours (another test run on this machine)."""
+    found = re.search(r"\blbc_[0-9a-f]+_([0-9a-f]+)_[0-9a-f]+", text)
+    pid = int(found.group(1), 16) if found else os.getpid()
+    return pid != os.getpid() and os.path.exists("/proc/%d" % pid)
+
+
+def own(names):
+    return [name for name in names if not is_others(name)]
+
+
 def state():
     """Everything in tracefs that a session may make."""
     root = tracefs()
@@ -59,7 +70,8 @@ def state():
                                "events/sched/sched_process_fork/enable", "events/sched/sched_process_fork/filter",
                                "options/stacktrace", "trace_clock")
              if os.path.exists(root + "/" + name)]
-    return [FILES.listdir(root + "/instances")] + [FILES.read("%s/%s" % (root, name)) for name in files]
+    return [own(FILES.listdir(root + "/instances"))] + [
+        own(FILES.read("%s/%s" % (root, name)).decode().splitlines()) for name in files]
 
 
 @pytest.fixture(autouse=True)
@@ -220,16 +232,21 @@ def test_two_at_once_and_kill():
     first.kill()
     first.communicate()
     children += [fork(), fork()]
-    left = [name for name in FILES.listdir(tracefs() + "/instances") if name.startswith("lbc_")]
-    assert len(left) == 2
+    pids = ["_%x_" % process.pid for process in (first, second)]
+
+    def left(names):
+        return [[name for name in names if pid in name] for pid in pids]
+    assert [len(found) for found in left(FILES.listdir(tracefs() + "/instances"))] == [1, 1]
     second.send_signal(signal.SIGINT)
     out, _ = second.communicate()
     for child in children:
         assert out.count(("child_pid=%d" % child).encode()) == 1
-    assert len([name for name in FILES.listdir(tracefs() + "/instances") if name.startswith("lbc_")]) == 1
-    assert b"lbc_" in FILES.read(tracefs() + "/uprobe_events")
+    assert [len(found) for found in left(FILES.listdir(tracefs() + "/instances"))] == [1, 0]
+    events = FILES.read(tracefs() + "/uprobe_events").decode()
+    assert pids[0] in events and pids[1] not in events
     _tracefs.sweep(FILES)
-    assert b"lbc_" not in FILES.read(tracefs() + "/uprobe_events")
+    assert pids[0] not in FILES.read(tracefs() + "/uprobe_events").decode()
+    assert left(FILES.listdir(tracefs() + "/instances")) == [[], []]
 
 
 def test_others_probes_are_left_alone():
