@@ -47,7 +47,8 @@ def _spoil(rng, text):
     if how == 3:
         return text[:at]
     if how == 4:
-        return text + " " + rng.choice(["x=%99", "common_pid=%0", "y=$retval->x", "z=@(struct iphdr *)l7%0", "f:nosuch==1",
+        return text + " " + rng.choice(["x=%99", "common_pid=%0", "y=$retval->x", "z=@(struct iphdr *)l7%0",
+            "f:nosuch==1",
                                         "a=%0 a=%0", "q=%%0", "w=!(struct nosuch *)%0->x"])
     words = text.split()
     word = rng.randrange(len(words))
@@ -216,7 +217,8 @@ class _Maker(object):
     def term(self, names):
         rng = self.rng
         if not names or rng.random() < 0.25:
-            return rng.choice(["common_pid==%d" % rng.randrange(40000), "common_pid != 1", "CPU==0", "cpu<2", "COMM==\"bash\"",
+            return rng.choice(["common_pid==%d" % rng.randrange(40000), "common_pid != 1", "CPU==0", "cpu<2",
+                "COMM==\"bash\"",
                                "COMM ~ \"*sh\"", "common_flags&0x1", "common_type>10", "common_preempt_count==0",
                                "!(common_pid<=0x10)", "COMM!='a b|c&(d)'", "comm==python3", "__probe_ip!=0"])
         name, found = rng.choice(names)
@@ -228,9 +230,11 @@ class _Maker(object):
             return "%s%s%s" % (name, rng.choice(["==", "!=", "~", " ~ "]),
                                rng.choice(['"bash"', "'a b'", "py*", '"*x?[a-c]"', '"|&()"', '"a"']))
         if name.startswith("ip_"):
-            return "%s%s%s" % (name, rng.choice(["==", "!=", "&", "=="]), rng.choice(["127.0.0.1", "255.255.255.255", "0x1"]))
+            return "%s%s%s" % (name, rng.choice(["==", "!=", "&", "=="]), rng.choice(["127.0.0.1", "255.255.255.255",
+                "0x1"]))
         values = getattr(kind, "values", None)
         if values and rng.random() < 0.7:
             return "%s%s%s" % (name, op, rng.choice(sorted(values.values())))
-        return "%s%s%s" % (name, op, rng.choice(["0", "1", "-1", "0xff", "255", "256", "70000", "0x7fffffff", "4294967295",
+        return "%s%s%s" % (name, op, rng.choice(["0", "1", "-1", "0xff", "255", "256", "70000", "0x7fffffff",
+            "4294967295",
                                                  "0xffff888000000000", "-2147483648", "18446744073709551615", "010"]))

@@ -49,7 +49,7 @@ def _is_float(found):
 
 
 class _Walk(object):
-    float_regs = 8
+    float_regs, float_size = 8, 16
 
     def __init__(self, arch):
         self.regs, self.first = arch.arg_regs, arch.stack_args
@@ -70,8 +70,8 @@ class _Walk(object):
         return Place("stack", (), self.first + word, len(self.regs) + word)
 
     def float(self, size):
-        """Place of a number in a floating point register."""
-        if size > 8 or self.floats >= self.float_regs:
+        """Place of a number in a floating point register (`long double` is in memory on x86-64)."""
+        if size > self.float_size or self.floats >= self.float_regs:
             return self.stack(size, size)
         self.floats += 1
         return Place("float")
@@ -90,6 +90,8 @@ class _Walk(object):
 
 
 class _X86(_Walk):
+    float_size = 8
+
     def wide(self, size):
         """A 128-bit number."""
         return self.take(2) if self.used + 2 <= len(self.regs) else self.stack(size, 16)

@@ -21,8 +21,8 @@ _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 
 class Field(object):
-    """What can be compared.  ``kind``: "number", "string", "array", "pointer" (a `char *` of an event), "cpumask"; ``size`` in
-    bytes; ``signed``; ``converter``: values.* or None; ``width``: bits of a bit-field, else 0."""
+    """What can be compared.  ``kind``: "number", "string", "array", "pointer" (a `char *` of an event), "cpumask";
+    ``size`` in bytes; ``signed``; ``converter``: values.* or None; ``width``: bits of a bit-field, else 0."""
     __slots__ = ("kind", "size", "signed", "converter", "width")
 
     def __init__(self, kind, size=8, signed=False, converter=None, width=0):

@@ -27,7 +27,8 @@ _LINE = 4094    # WRITE_BUFSIZE - 2, kernel/trace/trace.c: bytes of a definition
 class Limits(object):
     """What the kernel's parser takes.  ``arg_length``: characters of one fetch argument with its type (63, 255 in
     7.x); ``depth``: loads within each other (7.x: 8); ``args`` in one event; ``array``: elements; ``name``,
-    ``variable``: characters of an event's and a variable's name; ``event``: bytes of all variables (MAX_PROBE_EVENT_SIZE)."""
+    ``variable``: characters of an event's and a variable's name; ``event``: bytes of all variables
+    (MAX_PROBE_EVENT_SIZE)."""
 
     def __init__(self, arg_length=63, depth=14, args=128, array=64, name=63, variable=32, event=3072):
         self.arg_length, self.depth, self.args, self.array = arg_length, depth, args, array

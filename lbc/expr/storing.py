@@ -103,7 +103,8 @@ class _Store(object):
             return False
         found = model.strip(value.type)
         if value.source.kind == "retval":
-            return self.target.user and not (isinstance(found, model.Pointer) and is_char(found.target))
+            is_text = isinstance(found, model.Pointer) and is_char(found.target)
+            return self.target.user and not (value.place or value.offset or is_text)
         if not (value.place and value.source.in_memory):
             return False
         if isinstance(found, model.Pointer):

@@ -6,9 +6,8 @@ import os
 
 import pytest
 
-from lbc.errors import ExprError, InputError
-from lbc.expr import probe
-from .world import Table, compile_text, target
+from lbc.errors import InputError
+from .world import Table, compile_text
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -95,7 +94,8 @@ def test_seed(row):
     types, _, place = types.strip("[]").partition(" ")
     wanted = wanted.split()
     name = wanted[0].partition(":")[2] or "f0"
-    fields = dict((field.name, field) for field in EVENTS[text.split()[1].partition("/")[2]]) if text[0] == "e" else None
+    fields = dict((field.name,
+        field) for field in EVENTS[text.split()[1].partition("/")[2]]) if text[0] == "e" else None
     # bash and libc have no types for $retval in the document: its lines show the register as it is
     compiled = compile_text(text, Table(SETS[types]), fields=fields, name=name)
     assert compiled.filter == ("" if condition == "-" else condition)

@@ -37,7 +37,9 @@ class Table(base.Resolver):
                 stack.pop()
             if stack:
                 self._member(stack, depth, words)
-            elif words[0] in ("struct", "union") and len(words) <= 3 and "(" not in line:
+            elif "(" in line:
+                self._prototype(line)
+            elif words[0] in ("struct", "union"):
                 rows = []
                 size = int(words[2], 0) if len(words) > 2 else None
                 self.records[words[0], words[1]] = model.Record(words[0], words[1], size, self._reader(rows))
@@ -51,9 +53,16 @@ class Table(base.Resolver):
             elif words[0] == "var":
                 self.variables[words[1]] = " ".join(words[2:])
             else:
-                head, _, params = line.strip().rpartition("(")
-                name = head.split()[-1].lstrip("*")
-                self.prototypes[name] = (head[:head.rindex(name)], params.rstrip(") "))
+                raise ValueError(line)
+
+    def _prototype(self, line):
+        depth, at = 1, len(line.rstrip()) - 2
+        while depth:
+            depth += {")": 1, "(": -1}.get(line[at], 0)
+            at -= 1
+        head = line[:at + 1]
+        name = head.split()[-1].lstrip("*")
+        self.prototypes[name] = (head[:head.rindex(name)], line[at + 2:].rstrip()[:-1])
 
     def _member(self, stack, depth, words):
         place, bits = words[0], 0
@@ -94,9 +103,11 @@ class Table(base.Resolver):
             return []
         ret, params = self.prototypes[name]
         rows = []
-        for param in params.split(","):
-            if param.strip() not in ("void", ""):
-                text, _, word = param.strip().rpartition(" ")
+        for param in params.split(", "):
+            text, _, word = param.strip().rpartition(" ")
+            if word == "...":
+                rows.append(model.Param("", model.Variadic()))
+            elif text:
                 rows.append(model.Param(word, self.type(text)))
         return [model.Function(name, rows, self.type(ret), "", "", 0)]
 
