@@ -18,10 +18,10 @@ from ..errors import InputError, NotFoundError, PrivilegeError
 from ..kernel_functions import FunctionLists, suffix_meaning
 from . import no_place
 from .no_place import explain
+from .places import MAX_PROBES, is_pattern
 
 __all__ = ["Place", "resolve", "explain", "is_pattern", "MAX_PROBES"]
 
-MAX_PROBES = 100        # of one wildcard, unless the user asks for more
 REFUSES_COPIES = 6, 7   # upstream version that refuses a name that several functions have
 MAX_OFFSET = 0xffffffff  # kernel/trace/trace_kprobe.c, __trace_kprobe_create: offset > UINT_MAX is refused
 
@@ -38,11 +38,6 @@ class Place(object):
 
     def __repr__(self):
         return "Place(%s)" % self.text
-
-
-def is_pattern(name):
-    """Does ``name`` hold a wildcard (* or ?)?"""
-    return "*" in name or "?" in name
 
 
 def resolve(symbol, files, root, returns=False, types=None, max_probes=MAX_PROBES, vmlinux=None, release=None):

@@ -12,6 +12,7 @@ from .._py23 import integer_types, near, to_bytes, to_text
 from ..errors import (FtraceError, InputError, KernelError, LbcError, NotFoundError, NotSupported,
                       PrivilegeError, errno_text)
 from ..kernel_functions import CODE, FunctionLists, suffix_meaning
+from .places import is_pattern
 
 __all__ = ["check_kprobes", "check_module", "check_offset", "explain", "no_symbol", "several", "files_of", "same_file"]
 
@@ -256,7 +257,7 @@ def explain(symbol, files, root, number, words="", path=None, text=None, returns
     ``number``: errno of the write; ``words``: tail of error_log or ""; ``path``, ``text``: what was written where;
     ``returns``, ``types``, ``vmlinux``, ``release``: as for ``kernel_places.resolve``."""
     lists = FunctionLists(files, root)
-    if "*" in symbol.name or "?" in symbol.name:
+    if is_pattern(symbol.name):
         if len((text or "").split()) < 2:
             return FtraceError("`%s` cannot be probed: %s" % (symbol.name, words or errno_text(number)),
                                path or root + "/kprobe_events", text, words, number)

@@ -14,7 +14,7 @@ from ..elf.reader import open_elf
 from ..elf.symbols import Functions
 from ..errors import InputError, LbcError, NotFoundError
 from ..uapi import elf as c
-from .kernel_places import MAX_PROBES, is_pattern
+from .places import MAX_PROBES, is_pattern
 
 __all__ = ["Place", "resolve", "probe_path"]
 
