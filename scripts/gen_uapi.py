@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Writes lbc/uapi/{bpf,btf,perf,elf}.py from kernel headers.  Developers only; needs clang and bpftool.
+"""Writes lbc/uapi/{bpf,btf,perf,elf}.py and lbc/include/bpf/bpf_helper_defs.h from kernel headers.
+
+Developers only; needs clang and bpftool.
 
     scripts/gen_uapi.py INCLUDE_DIR [--check]
 
@@ -46,6 +48,11 @@ STRUCTS = {
     "perf": ["struct perf_event_attr", "struct perf_event_mmap_page"],
 }
 # The same BTF tells the layouts; only what lbc packs or reads.
+
+HELPER_DEFS = os.path.join(os.path.dirname(ROOT), "include", "bpf", "bpf_helper_defs.h")
+# What a helper's description calls by the kernel's name, and programs know by another (Documentation/bpf/helpers).
+AS_PROGRAMS_SEE = {"struct bpf_map": "void", "struct sk_buff": "struct __sk_buff", "struct xdp_buff": "struct xdp_md",
+                   "struct sk_msg_buff": "struct sk_msg_md"}
 
 
 def run(*command, **kwargs):
@@ -121,6 +128,45 @@ def helper_names(include):
     numbered = re.findall(r"FN\((\w+), (\d+), ##ctx\)", text)
     assert mapper and numbered and [int(n) for _, n in numbered] == list(range(len(numbered)))
     return [name for name, _ in numbered]
+
+
+def helper_prototypes(include):
+    """{"bpf_map_lookup_elem": ("void *", ["void *map", "const void *key"])} of the descriptions in linux/bpf.h.
+
+    A helper described more than once, for different contexts, takes ``void *`` where the descriptions differ."""
+    text = open(os.path.join(include, "linux/bpf.h")).read()
+    text = text[text.index("Start of BPF helper function descriptions"):]
+    found = {}
+    for ret, name, args in re.findall(r"^ \* ((?:\w+ )+\**)(bpf_\w+)\((.*)\)$", text[:text.index("*/")], re.M):
+        args = [as_programs_see(arg.strip()) for arg in args.split(",")]
+        ret = as_programs_see(ret.strip())
+        before = found.get(name, (ret, args))
+        assert len(before[1]) == len(args) and before[0] == ret, name
+        found[name] = ret, [one if one == other else "void *" + re.search(r"\w+$", one).group(0)
+                            for one, other in zip(before[1], args)]
+    return found
+
+
+def as_programs_see(text):
+    """A type of a helper's description as BPF programs spell it: ``__u32``, ``struct __sk_buff``."""
+    text = re.sub(r"\b([us](?:8|16|32|64))\b", r"__\1", text)
+    text = re.sub(r"\bsize_t\b", "unsigned long", text)
+    return re.sub(r"\bstruct \w+", lambda match: AS_PROGRAMS_SEE.get(match.group(0), match.group(0)), text)
+
+
+def helper_header(include):
+    """Text of bpf_helper_defs.h: every helper as a constant pointer to a function, whose value is its number."""
+    prototypes, numbered = helper_prototypes(include), helper_names(include)
+    lines = ["/* GENERATED from linux v%s by scripts/gen_uapi.py; do not edit */" % version_of(include),
+             "#ifndef LBC_BPF_HELPER_DEFS_H", "#define LBC_BPF_HELPER_DEFS_H", ""]
+    body = []
+    for number, name in enumerate(numbered):
+        if number and "bpf_" + name in prototypes:      # 0 is no helper; some numbers have no description
+            ret, args = prototypes["bpf_" + name]
+            body.append("static %s(*const bpf_%s)(%s) = (void *)%d;" % (
+                ret if ret.endswith("*") else ret + " ", name, ", ".join(args), number))
+    lines += ["%s;" % name for name in sorted(set(re.findall(r"struct \w+", "\n".join(body))))]
+    return "\n".join(lines + [""] + body + ["", "#endif"]) + "\n"
 
 
 def layouts(include, headers, structs):
@@ -210,8 +256,8 @@ def main():
     parser.add_argument("--check", action="store_true", help="compare only")
     args = parser.parse_args()
     stale = []
-    for module in MODULES:
-        path, text = os.path.join(ROOT, module + ".py"), module_text(args.include, module)
+    made = [(os.path.join(ROOT, module + ".py"), module_text(args.include, module)) for module in MODULES]
+    for path, text in made + [(HELPER_DEFS, helper_header(args.include))]:
         if args.check:
             if open(path).read() != text:
                 stale.append(path)
