@@ -95,11 +95,11 @@ static __always_inline void add_hist(void *map, int slot, int count)
 }
 #define incr_hist(map, slot) add_hist(map, slot, 1)
 
-/* 0 of what is not positive, else 1 + the number of the highest bit: slot i holds [2^(i-1), 2^i). */
+/* Number of the highest bit; 0 of what is not positive. */
 static __always_inline int fast_log2(long value)
 {
 	u64 left = value;
-	int slot = 1;
+	int slot = 0;
 
 	if (value <= 0)
 		return 0;
@@ -111,7 +111,7 @@ static __always_inline int fast_log2(long value)
 	return slot + (left >> 1);
 }
 
-/* Digits before the last: 0 below 10 (and of what is not positive), slot i holds [10^i, 10^(i+1)). */
+/* Digits before the last; 0 of what is not positive. */
 static __always_inline int fast_log10(long value)
 {
 	u64 left = value;
@@ -126,11 +126,13 @@ static __always_inline int fast_log10(long value)
 	return slot + (left >= 10ULL);
 }
 
+/* Slot 0: what is not positive; slot i: [2^(i-1), 2^i). */
 static __always_inline void hist2_push(void *map, long value)
 {
-	incr_hist(map, fast_log2(value));
+	incr_hist(map, value > 0 ? fast_log2(value) + 1 : 0);
 }
 
+/* Slot 0: what is below 10; slot i: [10^i, 10^(i+1)). */
 static __always_inline void hist10_push(void *map, long value)
 {
 	incr_hist(map, fast_log10(value));
