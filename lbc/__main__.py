@@ -4,7 +4,7 @@ from __future__ import absolute_import
 import sys
 
 # What is not about one traced thing but about lbc's own work is listed first.
-COMMANDS = ("doctor", "list", "load", "relocate")
+COMMANDS = ("doctor", "list", "load", "relocate", "server")
 
 USAGE = """usage: python -m lbc NAME [arguments]      (python -m lbc NAME --help says more)"""
 

@@ -19,7 +19,7 @@ LAYERS = [
     ["errors", "_py23"],
     ["uapi.*"],
     ["_native.*"],
-    ["host"],
+    ["host", "render", "render.*"],
     ["elf.*"],
     ["btf.*"],
     ["kallsyms", "symbols"],
@@ -35,6 +35,7 @@ LAYERS = [
     ["bpf.btf_walk", "bpf.btf_walk_code"],
     ["bpf.kernel_btf", "bpf.verifier", "bpf.map_raw", "bpf.map_codec", "bpf.map_kinds", "bpf.pinning", "bpf.rings"],
     ["bpf.*", "bpf.links.*"],
+    ["java", "printk"],
     ["bpf.object"],
     ["wire"],
     ["resolvers.*"],
@@ -44,7 +45,11 @@ LAYERS = [
     ["expr.probe"],
     ["ftrace.*"],
     [""],
+    ["server", "server.settings", "server.messages", "server.metrics", "server.flags", "server.store", "server.hive",
+     "server.jail"],
+    ["server.*"],
     ["tools.*"],
+    ["legacy", "legacy_*"],
     ["__main__"],
 ]
 
@@ -59,6 +64,7 @@ WALLS = [
     (("expr",), ("_native", "host", "bpf", "elf", "btf", "ftrace", "tools"),
      "expressions mean the same on every machine: pure, tested without a kernel, fuzzed"),
     (("ftrace",), ("bpf", "tools"), "tracefs needs no BPF: old and locked-down kernels have it too"),
+    (("server",), ("bpf", "expr", "ftrace", "tools"), "it serves machines, it does not trace its own"),
     (("tools",), ("_native", "legacy"), "what a tool needs, the library offers"),
 ]
 
@@ -66,8 +72,8 @@ WALLS = [
 QUICK = {"__future__", "_signal", "array", "binascii", "bisect", "codecs", "ctypes", "errno", "fcntl", "gc",
          "itertools",
          "marshal", "mmap", "operator", "os", "select", "signal", "stat", "struct", "sys", "time"}
-# Only loaded for what is slow anyway: a refused program, a USDT probe, compiling the optional backend.
-OFF_PATH = ["bpf.verifier", "bpf.links.usdt_args", "_native.build"]
+# Only loaded for what is slow anyway: a refused program, a USDT probe, compiling the optional backend, threads.
+OFF_PATH = ["bpf.verifier", "bpf.links.usdt_args", "_native.build", "legacy", "legacy_thread"]
 
 
 def sources():

@@ -35,11 +35,13 @@ _ARM_REGS = ["x%d" % n for n in range(31)] + ["sp", "pc", "pstate"]
 
 ARCHES = {
     "x86_64": Arch("x86_64", {"bpf": 321, "perf_event_open": 298, "ioctl": 16, "mount": 165, "clock_gettime": 228,
-                              "statx": 332, "socketpair": 53, "sendmsg": 46, "recvmsg": 47},
+                              "statx": 332, "socketpair": 53, "sendmsg": 46, "recvmsg": 47, "pivot_root": 155,
+                              "prctl": 157, "umount2": 166, "unshare": 272},
                    "di si dx cx r8 r9".split(), "ax", "__x64_", "x86",
                    {name: 8 * i for i, name in enumerate(_X86_REGS)}, 1),
     "aarch64": Arch("aarch64", {"bpf": 280, "perf_event_open": 241, "ioctl": 29, "mount": 40, "clock_gettime": 113,
-                                "statx": 291, "socketpair": 199, "sendmsg": 211, "recvmsg": 212},
+                                "statx": 291, "socketpair": 199, "sendmsg": 211, "recvmsg": 212, "pivot_root": 41,
+                                "prctl": 167, "umount2": 39, "unshare": 97},
                     ["x%d" % n for n in range(8)], "x0", "__arm64_", "arm64",
                     {name: 8 * i for i, name in enumerate(_ARM_REGS)}, 0),
 }
