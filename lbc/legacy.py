@@ -14,7 +14,7 @@ import sys
 import threading
 from collections import deque
 
-from ._py23 import terminal_columns
+from ._py23 import lazy_module, terminal_columns
 from .errors import InputError, LbcError
 from .render import hist as _hist
 
@@ -172,6 +172,53 @@ class CsurfList(deque):
         _print("\n".join(_hist.log10_lines(slots, terminal_columns())))
 
 
+def headTrans(head, var):
+    """'ip_src', '0x100007f' -> 'ip_src=127.0.0.1': the text of a variable whose name asks for a conversion."""
+    from .expr import values
+    prefix = values.prefix_of(head)
+    if prefix:
+        var = values.convert_text(values.prefix_converter(prefix[0]), var)
+    return "%s=%s" % (head, var)
+
+
+def invHeadTrans(head, var):
+    """The other way, for filters: 'ip_src', '127.0.0.1' -> ('ip_src', '0x100007f')."""
+    from .expr import values
+    prefix = values.prefix_of(head)
+    if prefix:
+        var = "0x%x" % values.prefix_converter(prefix[0]).invert(var)
+    return head, var
+
+
+def transProbeLine(line):
+    """A line of a callback as {"task", "pid", "cpu", "flag", "time", "name", "args"}, for probes also "func", "pos" and
+    "size"; "args" maps names to texts.  ValueError when it is no event."""
+    from .ftrace import lines
+    text = line.strip()
+    event = lines.parse_line(text)
+    if event is None:
+        raise ValueError("surftrace cannot fit %s now." % line)
+    rest = lines.split_line(text)[5]
+    row = {"task": event.task, "pid": event.pid, "cpu": event.cpu, "flag": event.flags, "time": "%.6f" % event.time,
+           "name": event.name}
+    body = rest.partition(": ")[2]
+    if event.name.startswith("sys_exit_"):
+        row["return"] = event.args["ret"]
+    elif event.function is not None or body.startswith("("):
+        where, _, arguments = body[1:].partition(")")
+        where = where.partition(" <- ")[0]      # of a return probe: the caller
+        size = where.partition("/0x")[2].partition(" ")[0]
+        row["func"], row["pos"] = lines.place_of(where)
+        row["size"] = int(size, 16) if size else 0
+        row["args"] = dict((name, arguments[start:end].strip('"') if kind == '"' else arguments[start:end])
+                           for name, start, end, kind in lines.spans(arguments))
+    elif event.name.startswith("sys_enter_"):
+        row["args"] = event.args
+    else:
+        row["args"] = body
+    return row
+
+
 def taskList(pid):
     """[thread id texts] of a process, [] when there is none."""
     import os
@@ -179,3 +226,23 @@ def taskList(pid):
         return os.listdir("/proc/%d/task/" % pid)
     except OSError:
         return []
+
+
+# -- pylcc's names: loaded when asked for --------------------------------------------------------------------------
+_ELSEWHERE = {"ClbcLoad": "legacy_bpf", "ClbcBase": "legacy_bpf", "CeventThread": "legacy_thread",
+              "ClbcUstack": "legacy_stack", "getKStacks": "legacy_stack", "CelfSym": "legacy_stack",
+              "CelfKsym": "legacy_stack", "CksymFast": "legacy_stack"}
+
+
+def _look_up(name):
+    if name not in _ELSEWHERE:
+        raise AttributeError("module 'lbc.legacy' has no attribute '%s'" % name)
+    home = "lbc." + _ELSEWHERE[name]
+    __import__(home)
+    return getattr(sys.modules[home], name)
+
+
+if __name__ == "__main__":
+    from .legacy_run import main
+    sys.exit(main())
+lazy_module(__name__, _look_up)
