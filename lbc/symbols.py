@@ -23,7 +23,7 @@ from .kallsyms import Frame, KernelSymbols, kernel_symbols
 from .uapi import bpf as b
 from .uapi.elf import SHT_SYMTAB
 
-__all__ = ["Frame", "KernelSymbols", "UserSymbols", "kernel_symbols", "parse_build_id_stack"]
+__all__ = ["Frame", "KernelSymbols", "UserSymbols", "kernel_symbols", "parse_build_id_stack", "perf_map_entries"]
 
 MAX_FILES = 256            # symbol tables kept
 MAX_PROCESSES = 1024       # address spaces kept
@@ -86,6 +86,14 @@ class _PerfMap(object):
             if address - self.starts[i] < self.sizes[i]:
                 return to_text(self.raw[self.begins[i]:self.ends[i]].strip()), address - self.starts[i]
         return None
+
+
+def perf_map_entries(pid):
+    """[(start, size in bytes, name)] of what a just-in-time compiler wrote into the process's perf-PID.map, by address.
+    OSError, IOError (there is none), ValueError (somebody else may have planted it)."""
+    found = _PerfMap(_read_perf_map(pid, None)[1])
+    return [(found.starts[i], found.sizes[i], to_text(found.raw[found.begins[i]:found.ends[i]].strip()))
+            for i in range(len(found.starts))]
 
 
 class _Process(object):

@@ -99,7 +99,7 @@ class BpfObject(object):
         self.links = []
         self._fds = []             # things to close, in the order made
         self._new_pins = []        # Maps that load() pinned
-        self._poller = None
+        self._poller = self._printk = None
         self._kernel_btf = None
         self._plans = {}           # {map name: struct_ops.Plan}
         self.loaded = False
@@ -331,7 +331,7 @@ class BpfObject(object):
         if not self.loaded:
             raise InputError("buffer `%s`: load the object first" % name)
         if "codec" not in settings and "decode" not in settings and type is not False:
-            codec = self._record_codec(table, type)
+            codec = self.record_codec(table, type)
             if codec is not None:
                 settings["codec"] = codec
         if table.type == BPF_MAP_TYPE_RINGBUF:
@@ -346,7 +346,7 @@ class BpfObject(object):
             self._fds.append(self._poller)
         return self._poller.add(made)
 
-    def _record_codec(self, table, type):
+    def record_codec(self, table, type=None):
         """Codec of a buffer's records: the type asked for, else the map's value type; None for bytes."""
         btf = self.spec.btf
         spec = self.spec.maps.get(table.name)
@@ -376,11 +376,26 @@ class BpfObject(object):
             raise InputError("nothing to poll: bind a buffer with obj.events(name, callback) first")
         return self._poller.poll(timeout_ms)
 
+    def printk(self):
+        """printk.Printk: what this object's programs print with bpf_printk() from now on; closed with the object."""
+        if self._printk is None:
+            from ..printk import Printk, formats_of
+            self._printk = Printk(self.kernel, formats_of(self.spec))
+            self._fds.append(self._printk)
+        return self._printk
+
+    def trace_print(self, write=None, duration_s=None, count=None):
+        """Hand what this object's programs print to ``write(text)`` (default: a line on stdout), until Ctrl-C, for
+        ``duration_s`` seconds, or ``count`` lines.  Lines printed before printk() or trace_print() was first called are
+        not seen."""
+        from ..printk import show
+        show(self.printk(), write, duration_s, count)
+
     # -- the end ----------------------------------------------------------------------------------------------------
     def close(self):
         """Detach and close everything, last made first (idempotent)."""
         self._drop_kernel_btf()
-        self.links, self._poller = [], None
+        self.links, self._poller, self._printk = [], None, None
         while self._fds:
             thing = self._fds.pop()
             try:

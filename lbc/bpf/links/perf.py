@@ -51,12 +51,12 @@ def perf_attr(fields):
     return attr.buf, attr
 
 
-def open_event(kernel, fields, pid=-1, cpu=None):
+def open_event(kernel, fields, pid=-1, cpu=None, group_fd=-1, flags=0):
     """fd of one perf event.  Raises the plain KernelError."""
     buf, alive = perf_attr(fields)
     if cpu is None:
         cpu = kernel.online_cpus()[0] if pid == -1 else -1
-    fd = kernel.perf_event_open(buf, pid, cpu)
+    fd = kernel.perf_event_open(buf, pid, cpu, group_fd, flags)
     del alive
     return fd
 
@@ -313,17 +313,18 @@ def tracepoint(kernel, program, category, name, cookie=0):
         raise refused(kernel, error, "attach `%s` to tracepoint %s/%s" % (_name(program), category, name), error.hint)
 
 
-def perf_event(kernel, program, attr, pid=-1, cpus=None, cookie=0):
+def perf_event(kernel, program, attr, pid=-1, cpus=None, cookie=0, group_fd=-1, flags=0):
     """Link(s) to perf events: ``attr`` is a dict of perf_event_attr members ({"type": 1, "config": 0, "sample_freq":
     99}).
 
     One event on each of ``cpus`` (default: all online), or with ``pid`` one that follows that process; both: the
     process on those CPUs only.  4.9; software, hardware where present, breakpoints (bp_type, bp_addr, bp_len; 4.9).
+    ``group_fd``, ``flags``: of perf_event_open(2).
     """
     fields = dict(attr)
     if "sample_period" not in fields and "sample_freq" not in fields:
         fields["sample_period"] = 1
-    if pid == 0:
+    if pid == 0 and not flags & _p.PERF_FLAG_PID_CGROUP:
         import os
         pid = os.getpid()
     if cpus is None:
@@ -333,7 +334,7 @@ def perf_event(kernel, program, attr, pid=-1, cpus=None, cookie=0):
     try:
         for cpu in cpus:
             try:
-                fd = open_event(kernel, fields, pid, cpu)
+                fd = open_event(kernel, fields, pid, cpu, group_fd, flags)
             except KernelError as error:
                 if error.errno == errno.ENODEV and len(cpus) > 1:  # went off line meanwhile
                     continue
