@@ -191,6 +191,10 @@ class Btf(object):
             if self._strings_end - first > _BIG:
                 break  # writers of BTF (pahole, LLVM, libbpf) store a string once; only where it costs nothing we check
 
+    def string_offsets(self, name):
+        """Offsets of the strings equal to ``name``; several only where the writer did not care."""
+        return list(self._string_offsets(to_bytes(name)))
+
     def _flavour_offsets(self, name):
         """Offsets of strings ``name___*``: looked for once, for all names, since kernels hardly have any."""
         if self._flavours is None:
@@ -491,18 +495,18 @@ class Btf(object):
         for name in path.split("."):
             if found is not None:
                 type_id = found.type
-            found = self._member(self.resolve(type_id), to_bytes(name) + b"\0", 0, set())
+            found = self._member(self.resolve(type_id), to_bytes(name) + b"\0", 0, {})
             if found is None:
                 return None
             offset += found.bit_offset
         return _k.Member(found.name, found.type, offset, found.bit_size)
 
     def _member(self, type_id, name, depth, seen):
-        if depth > _MAX_DEPTH:
+        if depth > _MAX_DEPTH or seen.get(type_id):
             raise FormatError("type %d contains itself" % type_id, self.path, "BTF types")
-        if not type_id or type_id in seen:  # seen: looked through in vain already
+        if not type_id or type_id in seen:  # looked through in vain already
             return None
-        seen.add(type_id)
+        seen[type_id] = True    # we are in it
         owner, position, _label, info, _size = self._raw_at(type_id)
         if info >> 24 & 0x7f not in _k.COMPOSITE:
             return None
@@ -524,6 +528,7 @@ class Btf(object):
             if found is not None:
                 found.bit_offset += bits & 0xffffff if info >> 31 else bits
                 return found
+        seen[type_id] = False
         return None
 
     @staticmethod

@@ -6,8 +6,10 @@ The model has no qualifiers; `const struct file *` is a Pointer to `struct file`
 from __future__ import absolute_import
 
 import os
+from struct import pack
 
 from .. import host
+from ..btf.kinds import MODIFIERS
 from ..btf.parse import Btf, kernel_btf_paths, open_btf
 from ..errors import FormatError, LbcError, NotSupported
 from ..uapi import btf as U
@@ -25,7 +27,6 @@ _MOST_PARAMS = 255
 _RECORDS = {"struct": U.BTF_KIND_STRUCT, "union": U.BTF_KIND_UNION}
 _KEYWORDS = {U.BTF_KIND_STRUCT: "struct", U.BTF_KIND_UNION: "union"}
 _ENUMS = (U.BTF_KIND_ENUM, U.BTF_KIND_ENUM64)
-_MODIFIERS = frozenset((U.BTF_KIND_CONST, U.BTF_KIND_VOLATILE, U.BTF_KIND_RESTRICT, U.BTF_KIND_TYPE_TAG))
 _NEAR_KINDS = {"function": (U.BTF_KIND_FUNC,), "struct": (U.BTF_KIND_STRUCT,), "union": (U.BTF_KIND_UNION,),
                "enum": _ENUMS, "type": (U.BTF_KIND_TYPEDEF, U.BTF_KIND_INT)}
 
@@ -77,17 +78,17 @@ class View(object):
             raise FormatError("pointers to pointers without end", self.btf.path, "BTF types")
         btf = self.btf
         type_id = btf.skip_mods(type_id)
-        kind = btf.kind_of(type_id)
+        kind, name, value = btf.head(type_id)
         if kind == U.BTF_KIND_PTR:
-            return self._pointer(btf.type(type_id).type, depth, protos), False
+            return self._pointer(value, depth, protos), False
+        if kind in _KEYWORDS:
+            return BtfRecord(self, type_id, _KEYWORDS[kind], name, value), True
+        if kind == U.BTF_KIND_TYPEDEF:
+            btf.resolve(type_id)    # FormatError when it leads back to itself
+            return Typedef(name, lambda: self.type(value)), True
         if not kind:
             return ctext.VOID, True
         found = btf.type(type_id)
-        if kind in _KEYWORDS:
-            return BtfRecord(self, type_id, _KEYWORDS[kind], found.name, found.size), True
-        if kind == U.BTF_KIND_TYPEDEF:
-            btf.resolve(type_id)    # FormatError when it leads back to itself
-            return Typedef(found.name, lambda: self.type(found.type)), True
         if kind == U.BTF_KIND_INT:
             return self._int(found), True
         if kind in _ENUMS:
@@ -107,12 +108,11 @@ class View(object):
         """Pointer; a type tag `user` (5.17, "compiler_types: define __user as type tag") stands before the target."""
         btf, user, inner = self.btf, False, target
         for _ in range(_DEEPEST):
-            kind = btf.kind_of(inner)
-            if kind not in _MODIFIERS:
+            kind, name, value = btf.head(inner)
+            if kind not in MODIFIERS:
                 break
-            modifier = btf.type(inner)
-            user = user or kind == U.BTF_KIND_TYPE_TAG and modifier.name == "user"
-            inner = modifier.type
+            user = user or kind == U.BTF_KIND_TYPE_TAG and name == "user"
+            inner = value
         return Pointer(lambda: self.type(target, depth + 1, protos), btf.pointer_size, user)
 
     @staticmethod
@@ -179,6 +179,17 @@ class View(object):
         """Own ids of ``name``."""
         start = self.btf.start_id
         return [type_id for type_id in self.btf.find(name, kinds) if type_id >= start]
+
+    def first(self, name, kinds):
+        """[lowest own id of ``name``], of the first of ``kinds`` that has one, or []: cheaper, as it looks no further.
+        """
+        if self.btf.is_split:
+            return self.ids(name, kinds)[:1]
+        for kind in kinds:
+            type_id = self.btf.find_one(name, kind)
+            if type_id:
+                return [type_id]
+        return []
 
     def scan(self):
         """btf.scan.Scan, made once."""
@@ -269,11 +280,11 @@ class BtfResolver(Resolver):
         path = self._modules.pop(name, None)
         return self._open_module(kernel, name, path, None) if path is not None else None
 
-    def _open_module(self, kernel, name, path, holding):
-        """View of the module's BTF; None when it does not hold the string ``holding``, and nothing is kept of it."""
+    def _open_module(self, kernel, name, path, needles):
+        """View of the module's BTF; None when it holds none of ``needles``, and nothing is kept of it."""
         try:
             data = host.read_file(path)
-            if holding is not None and data.find(holding) < 0:
+            if needles is not None and not [needle for needle in needles if needle in data]:
                 return None
             if len(data) <= 24:
                 return None     # a module without types of its own (cilium/ebpf#1902)
@@ -288,59 +299,65 @@ class BtfResolver(Resolver):
         kernel = self.main
         for view in self._views[1:]:
             yield view
-        from .._py23 import to_bytes
-        needle = b"\0" + to_bytes(name) + b"\0" if name else None
+        needles = self._needles(name) if name else None
         for module in sorted(self._modules):
-            view = self._open_module(kernel, module, self._modules[module], needle)
+            view = self._open_module(kernel, module, self._modules[module], needles)
             if view is not None:
                 self._modules.pop(module, None)
                 yield view
 
-    def _find(self, name, kinds, module=None):
-        """(View, [own ids]) of the kernel's, else of the first module's types called ``name``; (None, [])."""
-        if not name:
-            return None, []
-        if module is not None:
-            view = self.main if module in ("", "vmlinux") else self.module(module)
-            views = [view] if view is not None else []
-        else:
-            ids = self.main.ids(name, kinds)
+    def _needles(self, name):
+        """What a module's BTF holds if it has types called ``name``: the string, or its offset in the kernel's."""
+        from .._py23 import to_bytes
+        btf = self.main.btf
+        offsets = btf.string_offsets(name)
+        return [b"\0" + to_bytes(name) + b"\0"] + [pack(btf.order + "I", offset) for offset in offsets]
+
+    def _find(self, name, kinds):
+        """(View, id) of the kernel's, else of the first module's type called ``name``; (None, 0)."""
+        if name:
+            ids = self.main.first(name, kinds)
             if ids:
-                return self.main, ids
-            views = self._modules_with(name)
-        for view in views:
-            ids = view.ids(name, kinds)
-            if ids:
-                return view, ids
-        return None, []
+                return self.main, ids[0]
+            for view in self._modules_with(name):
+                ids = view.first(name, kinds)
+                if ids:
+                    return view, ids[0]
+        return None, 0
 
     # -- answers -----------------------------------------------------------------------------------------------------
     def functions(self, name, module=None):
-        view, ids = self._find(name, (U.BTF_KIND_FUNC,), module)
-        return [view.function(type_id) for type_id in ids]
+        kinds = (U.BTF_KIND_FUNC,)
+        if not name:
+            return []
+        if module is not None:
+            view = self.main if module in ("", "vmlinux") else self.module(module)
+            return [view.function(type_id) for type_id in view.ids(name, kinds)] if view is not None else []
+        view, _first = self._find(name, kinds)
+        return [view.function(type_id) for type_id in view.ids(name, kinds)] if view is not None else []
 
     def record(self, keyword, name):
-        view, ids = self._find(name, (_RECORDS[keyword],))
+        view, type_id = self._find(name, (_RECORDS[keyword],))
         if view is not None:
-            return view.type(ids[0])
+            return view.type(type_id)
         if name and self.main.btf.find_one(name, U.BTF_KIND_FWD):
             return Record(keyword, name, None)
         return None
 
     def enum(self, name):
-        view, ids = self._find(name, _ENUMS)
-        return view.type(ids[0]) if view is not None else None
+        view, type_id = self._find(name, _ENUMS)
+        return view.type(type_id) if view is not None else None
 
     def named(self, name):
         base = ctext.base_of(name)
         if base == "void":
             return ctext.VOID
         for spelled in ctext.spellings(base) if base is not None else ():
-            ids = self.main.ids(spelled, (U.BTF_KIND_INT, U.BTF_KIND_FLOAT))
+            ids = self.main.first(spelled, (U.BTF_KIND_INT, U.BTF_KIND_FLOAT))
             if ids:
                 return self.main.type(ids[0])
-        view, ids = self._find(name, (U.BTF_KIND_TYPEDEF, U.BTF_KIND_INT))
-        return view.type(ids[0]) if view is not None else None
+        view, type_id = self._find(name, (U.BTF_KIND_TYPEDEF, U.BTF_KIND_INT))
+        return view.type(type_id) if view is not None else None
 
     def enumerator(self, name):
         found = self.main.scan().enumerator(name) if name else None
@@ -352,8 +369,8 @@ class BtfResolver(Resolver):
         return found
 
     def variable(self, name):
-        view, ids = self._find(name, (U.BTF_KIND_VAR,))
-        return view.type(view.btf.type(ids[0]).type) if view is not None else None
+        view, type_id = self._find(name, (U.BTF_KIND_VAR,))
+        return view.type(view.btf.type(type_id).type) if view is not None else None
 
     def search_functions(self, query):
         from . import btf_search

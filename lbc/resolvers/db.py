@@ -20,6 +20,7 @@ _TABLES = ("funs", "structs", "members", "types")
 _SECONDS = 20       # of one query: the largest known database, without indexes, needs 0.2
 _STEPS = 200000     # virtual machine instructions between two looks at the clock
 _MOST_ROWS = 1 << 17
+_LONGEST = 1024     # characters of a name or pattern; SQLite takes 50,000 after GLOB
 
 
 class DbResolver(RowsResolver):
@@ -142,6 +143,8 @@ class DbResolver(RowsResolver):
         name = Pattern(query.name)
         ret, arg = Pattern(query.ret, True), Pattern(query.arg, True)
         found = []
+        if len(name.text) > _LONGEST:
+            return []
         for row in self._functions("funs.func GLOB ?", (_glob(name),)):
             if len(found) >= query.limit:
                 break
@@ -174,7 +177,7 @@ class DbResolver(RowsResolver):
 
     def enumerator(self, name):
         """Only of enums that a typedef names: the reference's databases have no others."""
-        if not name:
+        if not name or len(name) > _LONGEST:
             return None
         from .rows import enum_values
         for (alias,) in self._rows("SELECT alias FROM types WHERE alias GLOB ?",
@@ -185,6 +188,8 @@ class DbResolver(RowsResolver):
         return None
 
     def search_records(self, pattern, limit=100):
+        if len(pattern) > _LONGEST:
+            return []
         keyed = pattern.startswith(("struct ", "union "))
         wanted, found = Pattern(pattern), []
         query = "SELECT name, bytes, members FROM structs WHERE name GLOB ?"

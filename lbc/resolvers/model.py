@@ -14,6 +14,7 @@ __all__ = ["Void", "Variadic", "Scalar", "Pointer", "Array", "Record", "LazyReco
            "Param", "Function", "strip", "declare", "find_member", "member_names", "parameter_number"]
 
 _MOST_MEMBERS = 1 << 17  # looked at for one name: more are damage (an anonymous struct that contains itself)
+_DEEPEST = 64           # typedefs of typedefs, anonymous structs in anonymous structs
 
 
 class _Row(tuple):
@@ -169,7 +170,7 @@ class Typedef(_Lazy):
 
     @property
     def size(self):
-        return self.target.size
+        return strip(self).size
 
 
 class Array(object):
@@ -229,7 +230,7 @@ class Record(object):
     def find(self, name):
         """Member ``name`` or None, as `find_member` says; a source that need not read all members for it does better.
         """
-        return _find(self, name, 0, [0])
+        return _find(self, name, 0, _Walk())
 
 
 class LazyRecord(Record):
@@ -272,10 +273,12 @@ class LazyRecord(Record):
 
 
 def strip(found):
-    """The type behind typedefs."""
-    while isinstance(found, Typedef):
+    """The type behind typedefs.  FormatError where a damaged source has them go in a circle."""
+    for _ in range(_DEEPEST):
+        if not isinstance(found, Typedef):
+            return found
         found = found.target
-    return found
+    raise FormatError("typedef %s leads to no end" % found.text)
 
 
 def find_member(record, name):
@@ -291,43 +294,49 @@ def find_member(record, name):
     return found
 
 
-def _find(record, name, base, looked):
-    members = record.members
-    _count(record, members, looked)
-    for member in members:
+def _find(record, name, base, walk):
+    walk = walk.into(record)
+    for member in record.members:
         if member.name == name:
             return member._replace(bit_offset=base + member.bit_offset) if base else member
         if not member.name:
             inner = strip(member.type)
             if isinstance(inner, Record):
-                found = _find(inner, name, base + member.bit_offset, looked)
+                found = _find(inner, name, base + member.bit_offset, walk)
                 if found is not None:
                     return found
     return None
 
 
-def _count(record, members, looked):
-    """Stop where an anonymous struct contains itself, once or twice: its names have no end."""
-    looked[0] += 1 + len(members)
-    if looked[0] > _MOST_MEMBERS:
-        raise FormatError("%s has no end of members" % record.text)
+class _Walk(object):
+    """Stops where anonymous structs contain themselves, once or twice: their names have no end."""
+    __slots__ = ("depth", "left")
+
+    def __init__(self, depth=0, left=None):
+        self.depth, self.left = depth, left or [_MOST_MEMBERS]
+
+    def into(self, record):
+        """The walk one record further down."""
+        self.left[0] -= 1 + len(record.members)
+        if self.depth > _DEEPEST or self.left[0] < 0:
+            raise FormatError("%s has no end of members" % record.text)
+        return _Walk(self.depth + 1, self.left)
 
 
 def member_names(record):
     """Names that can be written behind `->`, those of anonymous members included."""
-    return _names(record, [], [0])
+    return _names(record, [], _Walk())
 
 
-def _names(record, names, looked):
-    members = record.members
-    _count(record, members, looked)
-    for member in members:
+def _names(record, names, walk):
+    walk = walk.into(record)
+    for member in record.members:
         if member.name:
             names.append(member.name)
         else:
             inner = strip(member.type)
             if isinstance(inner, Record):
-                _names(inner, names, looked)
+                _names(inner, names, walk)
     return names
 
 

@@ -79,8 +79,9 @@ def _branches(cells):
     found, nested = [], {}
     for cell in cells:
         head, dot, rest = cell[1].partition(".")
+        head = head.split(" ")[-1]      # gdb's `struct x * const name`: the qualifier stands where names are
         if not dot:
-            found.append((head.partition("[")[0], [cell], ""))
+            found.append((head.partition("[")[0], [(cell[0], head) + tuple(cell[2:])], ""))
             continue
         if head not in nested:
             nested[head] = []
@@ -184,13 +185,24 @@ class RowsResolver(Resolver):
             found = Array(found, count)
         return found
 
+    def _align(self, cell):
+        """Alignment of a cell as far as its size tells, else 1."""
+        text, name, _offset, size = cell[:4]
+        count = 1
+        for number in self._numbers(name):
+            count *= number
+        if "*" in text:
+            return self.pointer_size
+        element = size // count if count else 0
+        return element if element in (2, 4, 8) and not text.startswith(("struct ", "union ")) else 1
+
     def _nested(self, cells):
         """(Record, byte offset) of the cells of a nested record."""
         start = min([cell[2] for cell in cells])
         moved = [(cell[0], cell[1], cell[2] - start) + tuple(cell[3:]) for cell in cells]
         ends = [cell[2] + cell[3] for cell in moved]
-        largest = max([1] + [size for size in (1, 2, 4, 8) for cell in moved if cell[3] == size])
-        size = -(-max(ends) // largest) * largest
+        align = max([self._align(cell) for cell in moved])
+        size = -(-max(ends) // align) * align
         heads = {cell[1].partition(".")[0]: cell[2] for cell in reversed(moved)}
         union = len(heads) > 1 and not any(heads.values()) and not any([cell[4] for cell in moved])
         return RowsRecord(self, "union" if union else "struct", "", size, lambda: moved), start

@@ -1,0 +1,2 @@
+"""Tests of lbc.resolvers."""
+from __future__ import absolute_import
