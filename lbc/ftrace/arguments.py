@@ -1,8 +1,7 @@
 """Records of the ring buffer -> the parts of a lines.Event, without making text of them first."""
 from __future__ import absolute_import
 
-from .._py23 import range, to_text
-from ..errors import FormatError
+from .._py23 import to_text
 from .formats import ARRAY, NUMBER, STRING
 from .lines import place_of
 from .printfmt import Compiler

@@ -7,7 +7,7 @@ brackets, `-1-2`), a string argument too, new lines included.
 """
 from __future__ import absolute_import
 
-from .._py23 import iteritems, range
+from .._py23 import iteritems
 
 __all__ = ["Event", "Joiner", "convert_line", "parse_line", "parse_arguments", "lost_line", "place_of"]
 
@@ -20,19 +20,26 @@ class Event(object):
     """One event.  ``time``: seconds of the trace clock (raw units for a clock without); ``task``, ``pid``, ``cpu``,
     ``flags`` (as printed, "" without irq-info); ``name``: the probe or event; ``function``: the probed function (None for
     events and for addresses), ``offset``: of the probe in it, or the address; ``caller``: of a return probe, else None;
-    ``args``: {name: number, text, list, None for (fault)}, converted values as shown; ``text``: the line; ``stack``:
-    [text] of the frames, innermost first."""
-    __slots__ = ("time", "task", "pid", "cpu", "flags", "name", "function", "offset", "caller", "args", "text", "stack")
+    ``args``: {name: number, text, list, None for (fault)}, converted values as shown; ``text``: the line (or f() ->
+    line, asked once); ``stack``: [text] of the frames, innermost first."""
+    __slots__ = ("time", "task", "pid", "cpu", "flags", "name", "function", "offset", "caller", "args", "_text", "stack")
 
     def __init__(self, time, task, pid, cpu, flags, name, function=None, offset=None, caller=None, args=None, text="",
                  stack=None):
         self.time, self.task, self.pid, self.cpu, self.flags, self.name = time, task, pid, cpu, flags, name
         self.function, self.offset, self.caller = function, offset, caller
-        self.args, self.text, self.stack = {} if args is None else args, text, stack or []
+        self.args, self._text, self.stack = {} if args is None else args, text, stack or []
+
+    @property
+    def text(self):
+        """The line as trace_pipe has it."""
+        if not isinstance(self._text, str):
+            self._text = self._text()
+        return self._text
 
     def as_dict(self):
         """The same as a plain dict, for JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name.lstrip("_"): getattr(self, name.lstrip("_")) for name in self.__slots__}
 
     def __repr__(self):
         return "Event(%s %s %r)" % (self.time, self.name, self.args)
@@ -395,7 +402,7 @@ class Joiner(object):
         self.count += 1
         whole = parse_line(event.text + "\n" + line, self.orders)
         if whole is not None:
-            event.text, event.args = whole.text, whole.args
+            event._text, event.args = whole.text, whole.args
         return []
 
     def flush(self):

@@ -13,28 +13,30 @@ import errno
 import os
 import select
 import struct
+import sys
 import time
-from operator import itemgetter
+from bisect import bisect_right
 
 from .. import host
-from .._py23 import iteritems, monotonic, to_text
+from .._py23 import monotonic, to_text
 from ..errors import FormatError, KernelError, NotSupported, errno_text
 from .arguments import compile_arguments, compile_place
 from .columns import Columns, split_key
 from .formats import read_format, read_page_format
 from .lines import Event, Joiner
 from .names import KernelNames
-from .pages import lost_events, records
+from .pages import begins, following, lost_events, records
+from .printfmt import Printer
 from .special import compile_line, stack_addresses
 
 __all__ = ["RawTrace", "open_trace"]
 
-BURST = 64                # pages of one CPU in one round: the other CPUs must not wait for ever
+BURST = 32                # pages of one CPU in one round: the other CPUs must not wait for ever
 HOLD_MS = 10              # pause between two rounds; what came in it costs no wake-up of its own
 RECHECK_SECONDS = 1.0     # CPUs that were off may come
 MAX_HEADS = 1 << 15
 _BAD_RECORD = (struct.error, IndexError, KeyError, ValueError, OverflowError, TypeError)
-_stamp = itemgetter(0)
+_TYPE, _TGID = struct.Struct("=H").unpack_from, struct.Struct("=I").unpack_from
 
 
 def open_trace(files, root, folder, rows, parsed=False, text=False, user_symbols=False, enumerator=None):
@@ -64,18 +66,18 @@ class RawTrace(object):
     def __init__(self, files, root, folder, rows, parsed=False, user_symbols=False, enumerator=None, hold_ms=HOLD_MS):
         self.files, self.root, self.folder, self.parsed = files, root, folder, parsed
         self.lost, self.hold = 0, hold_ms / 1000.0
-        self._user = None
+        self.user_symbols, self._user = user_symbols, None
         self.columns = Columns(files, root, folder)
         frames = self._user_frames if user_symbols else None
         self.names = KernelNames(files, root, self.columns.options, enumerator, frames)
         self.layout = read_page_format(files.read(root + "/events/header_page").decode("latin-1"))
-        self._printers, self._events, self._own = {}, {}, {}
+        self._printers, self._bulks, self._events, self._own = {}, {}, {}, {}
         for row in rows:
             self._add(row[0], row[1])
         self._fds, self._absent, self._checked = {}, {}, 0.0
         self._poller = select.poll()
         self._tables = {}
-        self._pending, self._newest, self._round = [], 0, 0
+        self._stamps, self._rows, self._newest = [], [], 0  # read and not given out: times, lines or Events
         self._joiner = Joiner() if parsed else None
         try:
             self._open()
@@ -91,12 +93,16 @@ class RawTrace(object):
             field = format.by_name.get(name)
             if field is None or (field.offset, field.size) != (offset, size):
                 raise NotSupported("records that begin in an unknown way")
-        self._printers[format.id] = compile_line(format, self.names, converters, self.columns.in_ns)
+        printer = self._printers[format.id] = compile_line(format, self.names, converters, self.columns.in_ns)
+        if printer.bulk is not None and sys.byteorder == "little":
+            self._bulks[format.id] = printer.bulk
         if self.parsed:
             self._events[format.id] = (format.name, compile_arguments(format, self.names, converters),
                                        compile_place(format, self.names))
             if format.system == "ftrace" and format.name in ("kernel_stack", "user_stack"):
-                self._own[format.id] = format.name, stack_addresses(format)
+                tgid = format.by_name.get("tgid")
+                self._own[format.id] = (format.name == "user_stack", stack_addresses(format),
+                                        lambda page, start: _TGID(page, start + tgid.offset)[0])
 
     def _open(self):
         try:
@@ -126,26 +132,21 @@ class RawTrace(object):
     def _table(self, cpu):
         table = self._tables.get(cpu)
         if table is None:
-            table = self._tables[cpu] = _Heads(self, cpu)
+            table = self._tables[cpu] = _Heads(self.columns, cpu)
         return table
 
     def _printer(self, number):
-        """The line function of an event that was not expected: the kernel's own, and those that somebody else enabled."""
-        printer = self._printers.get(number)
-        if printer is None:
-            try:
-                format = self._find_format(number)
-                self._add(format, None)
-                printer = self._printers[number]
-            except (NotSupported, FormatError, KernelError):
-                head = b"%s %5d.%06d: " if self.columns.in_ns else b"%s %12d: "
-                rest = b"Unknown type %d\n" % number  # as the kernel puts it
-                if self.columns.in_ns:
-                    printer = lambda H, s, u, b, o, e: head % (H, s, u) + rest  # noqa: E731
-                else:
-                    printer = lambda H, s, u, b, o, e: head % (H, s) + rest  # noqa: E731
-                self._printers[number] = printer
-        return printer
+        """Printer of an event that was not expected: the kernel's own, and those that somebody else enabled."""
+        try:
+            self._add(self._find_format(number), None)
+        except (NotSupported, FormatError, KernelError):
+            head = b"%s %5d.%06d: " if self.columns.in_ns else b"%s %12d: "
+            rest = b"Unknown type %d\n" % number  # as the kernel puts it
+            if self.columns.in_ns:
+                self._printers[number] = Printer(lambda H, s, u, b, o, e: head % (H, s, u) + rest)
+            else:
+                self._printers[number] = Printer(lambda H, s, u, b, o, e: head % (H, s) + rest)
+        return self._printers[number]
 
     def _find_format(self, number):
         wanted = ("ID: %d\n" % number).encode()
@@ -169,90 +170,117 @@ class RawTrace(object):
 
     # -- one page ------------------------------------------------------------------------------------------------------
 
-    def _print_page(self, cpu, page, out):
-        """Append (time, line) of every record of ``page`` to ``out``."""
-        table, append = self._table(cpu), out.append
-        count = self._missed(cpu, page, out)
-        stamp = 0
-        if self.columns.in_ns:
-            for stamp, key, start, end in records(page, self.layout):
-                head, line = table[key]
-                micro = (stamp + 500) // 1000  # ns2usecs() rounds
+    def _print_page(self, cpu, page):
+        """Note time and line of every record of ``page``; answers the time of the last one, 0 without any."""
+        heads, bulks, in_ns = self._table(cpu), self._bulks, self.columns.in_ns
+        stamps, rows = self._stamps, self._rows
+        note, append = stamps.append, rows.append
+        lost, base, seconds, text, last = self._missed(cpu, page), 0, -1, b"", 0
+        first = len(rows)
+        at, end, stamp = begins(page, self.layout)
+        while True:
+            bulk = bulks.get(_TYPE(page, at + 4)[0]) if at + 6 <= end else None
+            if bulk is not None and text:
+                before, mark = at, len(rows)
                 try:
-                    append((stamp, line(head, micro // 1000000, micro % 1000000, page, start, end)))
+                    at, stamp = bulk(page, at, end, stamp, base, text, heads, note, append)
                 except _BAD_RECORD:
-                    append((stamp, self._bad(head, stamp, start, end)))
-        else:
-            for stamp, key, start, end in records(page, self.layout):
-                head, line = table[key]
-                try:
-                    append((stamp, line(head, stamp, 0, page, start, end)))
-                except _BAD_RECORD:
-                    append((stamp, self._bad(head, stamp, start, end)))
-        if count and len(out) > count[0]:
-            out[count[0]] = (out[count[0]][0], count[1] + out[count[0]][1])
-        return stamp
+                    del rows[mark:], stamps[mark:]
+                if at != before:
+                    last = stamp
+                    continue
+            row = following(page, at, end, stamp)
+            if row is None:
+                break
+            last = stamp = row[0]
+            key, start, at = row[1:]
+            if in_ns:
+                second = (stamp + 500) // 1000000000  # ns2usecs() rounds
+                if second != seconds:
+                    seconds, base, text = second, second * 1000000000 - 500, b"%5d" % second
+            append(self._line(heads[key], split_key(key)[0], stamp, page, start, at))
+            note(stamp)
+        if lost and len(rows) > first:
+            rows[first] = lost + rows[first]
+        return last
 
-    def _missed(self, cpu, page, out):
-        """(place in ``out``, line) for events lost before ``page``, or None."""
+    def _line(self, head, number, stamp, page, start, end):
+        """The line of one record."""
+        printer = self._printers.get(number) or self._printer(number)
+        micro = (stamp + 500) // 1000
+        try:
+            if self.columns.in_ns:
+                return printer.line(head, micro // 1000000, micro % 1000000, page, start, end)
+            return printer.line(head, stamp, 0, page, start, end)
+        except _BAD_RECORD:
+            where = b"%s %5d.%06d: " % (head, micro // 1000000, micro % 1000000)
+            return where + b"[a record of %d bytes that its format does not explain]\n" % (end - start)
+
+    def _missed(self, cpu, page):
+        """Line about events lost before ``page``, b"" when there are none."""
         count = lost_events(page, self.layout)
         if not count:
-            return None
+            return b""
         self.lost += max(count, 1)
-        number = b"%d " % count if count > 0 else b""
-        return len(out), b"CPU:%d [LOST %sEVENTS]\n" % (cpu, number)
+        return b"CPU:%d [LOST %sEVENTS]\n" % (cpu, b"%d " % count if count > 0 else b"")
 
-    def _bad(self, head, stamp, start, end):
-        where = b"%s %5d.%06d: " % (head, stamp // 1000000000, stamp // 1000 % 1000000)
-        return where + b"[a record of %d bytes that its format does not explain]\n" % (end - start)
-
-    def _parse_page(self, cpu, page, out):
-        """The same with (time, Event); stacks become part of their event."""
-        table, joiner, columns, stamp = self._table(cpu), self._joiner, self.columns, 0
-        self._missed(cpu, page, out)
+    def _parse_page(self, cpu, page):
+        """The same with Events; stacks become part of their event."""
+        self._missed(cpu, page)
+        stamp = 0
         for stamp, key, start, end in records(page, self.layout):
-            number, flags, preempt, pid = split_key(key)
-            head, line = table[key]
-            micro = (stamp + 500) // 1000
+            number = split_key(key)[0]
             stack = self._own.get(number)
-            if stack is not None:
-                event = joiner.held.get(cpu)
-                if event is not None and event.pid == pid:
+            if stack is None:
+                self._give(self._joiner.add(self._event(cpu, number, key, stamp, page, start, end)))
+            else:
+                event = self._joiner.held.get(cpu)
+                if event is not None and event.pid == split_key(key)[3]:
                     event.stack += self._frames(stack, page, start, end)
-                continue
-            try:
-                text = line(head, *((micro // 1000000, micro % 1000000) if columns.in_ns else (stamp, 0)) +
-                            (page, start, end))
-                name, arguments, place = self._events.get(number) or ("", _no_arguments, _no_place)
-                function, offset, caller = place(page, start, end)
-                event = Event(stamp / 1e9 if columns.in_ns else float(stamp), to_text(columns.task(pid)), pid, cpu,
-                              to_text(head.rpartition(b"] ")[2]), name, function, offset, caller,
-                              arguments(page, start, end), to_text(text.rstrip(b"\n")))
-            except _BAD_RECORD:
-                text = self._bad(head, stamp, start, end)
-                event = Event(stamp / 1e9, to_text(columns.task(pid)), pid, cpu, "", "", text=to_text(text.rstrip(b"\n")))
-            event.flags = event.flags.strip()
-            for whole in joiner.add(event):
-                out.append((int(whole.time * 1e9) if columns.in_ns else int(whole.time), whole))
         return stamp
 
+    def _event(self, cpu, number, key, stamp, page, start, end):
+        row, columns, pid = self._events.get(number), self.columns, split_key(key)[3]
+        head = self._table(cpu)[key]
+        if row is None:
+            self._printer(number)
+            row = self._events.get(number) or ("", _no_arguments, _no_place)
+        try:
+            function, offset, caller = row[2](page, start, end)
+            values = row[1](page, start, end)
+        except _BAD_RECORD:
+            function, offset, caller, values = None, None, None, {}
+
+        def text():
+            return to_text(self._line(head, number, stamp, page, start, end).rstrip(b"\n"))
+
+        flags = to_text(head.rpartition(b"] ")[2]).strip()
+        return Event(stamp / 1e9 if columns.in_ns else float(stamp), to_text(columns.task(pid)), pid, cpu, flags, row[0],
+                     function, offset, caller, values, text)
+
+    def _give(self, events):
+        scale = 1e9 if self.columns.in_ns else 1
+        for event in events:
+            self._stamps.append(int(event.time * scale))
+            self._rows.append(event)
+
     def _frames(self, stack, page, start, end):
-        kind, addresses = stack
+        """[text] of a stack's frames."""
+        is_user, addresses, tgid = stack
         try:
             found = addresses(page, start, end)
-            if kind == "user_stack":
-                if self._user_frames_wanted():
-                    tgid = self._tgid(page, start)
-                    return self._user_frames(tgid, found)
-                return ["0x%x" % address for address in found]
-            self.names.functions.prefetch(found)
-            return [to_text(self.names.functions[address]) for address in found]
+            if not is_user:
+                self.names.functions.prefetch(found)
+                return [to_text(self.names.functions[address]) for address in found]
+            if self.user_symbols:
+                return self._user_frames(tgid(page, start), found)
+            return ["0x%x" % address for address in found]
         except _BAD_RECORD:
             return []
 
     # -- rounds --------------------------------------------------------------------------------------------------------
 
-    def _read_cpu(self, fd, out):
+    def _read_cpu(self, fd):
         """Read one CPU's pages; (whether it is empty now, time of its last record or 0)."""
         decode, cpu, last = self._parse_page if self.parsed else self._print_page, self._fds[fd], 0
         for _ in range(BURST):
@@ -267,7 +295,7 @@ class RawTrace(object):
                                   cause=error)
             if not page:
                 return True, last
-            last = decode(cpu, page, out) or last
+            last = decode(cpu, page) or last
         return False, last
 
     def _poll(self, timeout):
@@ -296,33 +324,27 @@ class RawTrace(object):
 
     def _collect(self, fds):
         """One round over ``fds``: what may be given out afterwards, in order of time."""
-        pending, bound = self._pending, self._newest
+        stamps, bound, newest, mixed = self._stamps, self._newest, self._newest, self.parsed
         if fds:
             self._refresh()
-        newest = self._newest
         for fd in sorted(fds, key=self._fds.get):
-            empty, last = self._read_cpu(fd, pending)
+            before = len(stamps)
+            empty, last = self._read_cpu(fd)
+            mixed = mixed or 0 < before < len(stamps) and stamps[before] < stamps[before - 1]
             newest = max(newest, last)
             if not empty:
                 bound = min(bound, last)
         self._newest = newest
-        if not fds:  # nobody has anything older
-            bound = newest
-        if not pending:
+        if not stamps:
             return []
-        pending.sort(key=_stamp)
-        if pending[-1][0] <= bound:
-            self._pending = []
-            return pending
-        low, high = 0, len(pending)
-        while low < high:
-            middle = (low + high) // 2
-            if pending[middle][0] <= bound:
-                low = middle + 1
-            else:
-                high = middle
-        self._pending = pending[low:]
-        return pending[:low]
+        rows = self._rows
+        if mixed:  # stable: of records of one time those of the lower CPU are first, as in trace_pipe
+            order = sorted(range(len(stamps)), key=stamps.__getitem__)
+            stamps, rows = [stamps[at] for at in order], [rows[at] for at in order]
+        # without new ones nobody has anything older
+        cut = bisect_right(stamps, bound) if fds and stamps[-1] > bound else len(stamps)
+        self._stamps, self._rows = stamps[cut:], rows[cut:]
+        return rows[:cut] if cut < len(rows) else rows
 
     def _refresh(self):
         """Task names change: those that were printed so far are made anew."""
@@ -330,10 +352,10 @@ class RawTrace(object):
             self._tables = {}
 
     def _next(self, timeout):
-        """[(time, line or Event)] that are due, [] when there were none within ``timeout`` seconds."""
+        """[line or Event] that are due, [] when there were none within ``timeout`` seconds."""
         deadline, pause = monotonic() + timeout, 0
         while True:
-            waiting = self._pending or (self._joiner is not None and self._joiner.held)
+            waiting = self._stamps or (self._joiner is not None and self._joiner.held)
             left = max(deadline - monotonic(), 0)
             if pause and waiting:
                 time.sleep(min(pause, self.hold))
@@ -342,19 +364,21 @@ class RawTrace(object):
             if not fds and self._joiner is not None and self._joiner.held:
                 # nothing more came for the last event of each CPU
                 rows += self._flush_held()
-            if rows or (not fds and monotonic() >= deadline and not self._pending):
+            if rows or (not fds and monotonic() >= deadline and not self._stamps):
                 return rows
             pause = self.hold
 
     def _flush_held(self):
-        scale = 1e9 if self.columns.in_ns else 1
-        return [(int(event.time * scale), event) for event in self._joiner.flush()]
+        """The events that were held for their stacks."""
+        self._give(self._joiner.flush())
+        rows, self._stamps, self._rows = self._rows, [], []
+        return rows
 
     # -- what users call -----------------------------------------------------------------------------------------------
 
     def poll_bytes(self, timeout_ms):
         """Bytes of whole lines, new lines included, as soon as there are any; b"" after ``timeout_ms``."""
-        return b"".join([row[1] for row in self._next(timeout_ms / 1000.0)])
+        return b"".join(self._next(timeout_ms / 1000.0))
 
     def poll(self, timeout_ms):
         """[texts without their last new line; a stack is one text of several lines] or, ``parsed``, [Event]; [] when
@@ -363,8 +387,8 @@ class RawTrace(object):
 
     def _given(self, rows):
         if self.parsed:
-            return [row[1] for row in rows]
-        return [to_text(row[1][:-1] if row[1][-1:] == b"\n" else row[1]) for row in rows]
+            return rows
+        return [to_text(row[:-1] if row[-1:] == b"\n" else row) for row in rows]
 
     def drain(self):
         """The same for all that is left, when recording has stopped."""
@@ -372,7 +396,7 @@ class RawTrace(object):
         while True:
             fds = self._poll(0)
             rows += self._collect(fds)
-            if not fds and not self._pending:
+            if not fds and not self._stamps:
                 break
         if self._joiner is not None:
             rows += self._flush_held()
@@ -406,18 +430,17 @@ class RawTrace(object):
 
 
 class _Heads(dict):
-    """{first 8 bytes of a record: (columns, line function)} of one CPU."""
+    """{first 8 bytes of a record: columns before the time} of one CPU."""
 
-    def __init__(self, trace, cpu):
+    def __init__(self, columns, cpu):
         dict.__init__(self)
-        self.trace, self.cpu = trace, cpu
+        self.columns, self.cpu = columns, cpu
 
     def __missing__(self, key):
         if len(self) >= MAX_HEADS:
             self.clear()
-        columns = self.trace.columns
-        row = self[key] = columns.head(key, self.cpu), self.trace._printer(split_key(key)[0])
-        return row
+        head = self[key] = self.columns.head(key, self.cpu)
+        return head
 
 
 def _no_arguments(page, start, end):

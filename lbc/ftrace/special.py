@@ -4,7 +4,7 @@
     syscalls     kernel/trace/trace_syscalls.c print_syscall_enter, print_syscall_exit
     the rest     kernel/trace/trace_output.c; synthetic events: trace_events_synth.c print_synth_event
 
-``compile_line`` is the one door: it gives the line function (see ``printfmt``) of any event.
+``compile_line`` is the one door: it gives the Printer (see ``printfmt``) of any event.
 """
 from __future__ import absolute_import
 
@@ -15,7 +15,9 @@ from ..errors import FormatError
 from .cfmt import parse
 from .formats import ARRAY, DYNAMIC
 from .pointers import hex_bytes
-from .printfmt import Compiler, _TYPE_NAMES, _encode, _encode_name, compile_event, in_bytes, split_format
+from .cexpr import encode
+from .cvalues import TYPE_NAMES
+from .printfmt import Compiler, Printer, compile_event, escape, in_bytes, split_format
 
 __all__ = ["compile_line", "is_probe", "probe_arguments", "stack_addresses", "FAULT"]
 
@@ -35,8 +37,7 @@ def is_probe(format):
 
 
 def compile_line(format, names, converters=None, in_ns=True):
-    """The function ``line(head, seconds, microseconds, page, start, end) -> bytes`` that prints records of an event as
-    the kernel does; FormatError where that is not known.
+    """The printfmt.Printer that prints records of an event as the kernel does; FormatError where that is not known.
 
     ``names``: printfmt.Names; ``converters``: {variable: f(number, or list of an array) -> text}; ``in_ns``: the trace
     clock counts nanoseconds (else ``seconds`` is the raw time).
@@ -104,7 +105,7 @@ def _probe(format, names, converters, in_ns, attached=None):
                  "V[%s]" % compiler.number(compiler.field("__probe_func"))]
     else:
         codes = ["W[%s]" % compiler.number(compiler.field("__probe_ip"))]
-    shown = _encode_name(format.name) + ": " + where
+    shown = escape(format.name) + ": " + where
     for variable, prefix, letter, indexes in probe_arguments(format):
         field = compiler.field(variable)
         convert = (converters or {}).get(variable) if letter in "diux" else None
@@ -118,7 +119,7 @@ def _probe(format, names, converters, in_ns, attached=None):
             number = compiler.number(field, (index or 0) * field.item if field.kind == ARRAY else 0)
             values.append("S[%s]" % number if letter == "S" else number)
         one = {"s": "%s", "S": "%s", "c": "'%c'", "x": prefix + "%x"}.get(letter, "%d")
-        shown += " %s=" % _encode_name(variable)
+        shown += " %s=" % escape(variable)
         if convert:
             name = compiler.keep(in_bytes(convert), "c")
             shown += "%s"
@@ -126,7 +127,7 @@ def _probe(format, names, converters, in_ns, attached=None):
         else:
             shown += one if indexes == [None] else "{" + ",".join([one] * len(values)) + "}"
             codes += values
-    return compiler.function(shown + "\n", codes, in_ns)
+    return compiler.printer(shown + "\n", codes, in_ns)
 
 
 def _encode_utf8(text):
@@ -138,9 +139,9 @@ def _synthetic(format, names, converters, in_ns):
     if any(field.type == "gfp_t" for field in format.fields):
         raise FormatError("%s: flags of an allocation are printed in the kernel's own way" % format.name)
     compiler = Compiler(format, names)
-    text, arguments = parse(format.print_fmt, _TYPE_NAMES)
+    text, arguments = parse(format.print_fmt, TYPE_NAMES)
     shown, codes = compiler.body(text.replace(", ", " "), arguments, converters)
-    return compiler.function(_encode_name(format.name) + ": " + shown + "\n", codes, in_ns)
+    return compiler.printer(escape(format.name) + ": " + shown + "\n", codes, in_ns)
 
 
 # -- system calls ------------------------------------------------------------------------------------------------------
@@ -150,14 +151,14 @@ def _syscall(format, names, in_ns):
     kind, _, call = format.name[4:].partition("_")
     if kind == "exit":
         code = compiler.number(compiler.field("ret"))
-        return compiler.function("sys_%s -> 0x%%x\n" % call, ["%s & %d" % (code, ULONG_MAX)], in_ns)
+        return compiler.printer("sys_%s -> 0x%%x\n" % call, ["%s & %d" % (code, ULONG_MAX)], in_ns)
     fields = [field for field in format.own_fields if field.name != "__syscall_nr" and field.kind != DYNAMIC]
     shown, codes = "sys_%s(" % call, []
     if not names.syscall_args:
         for field in fields:
             codes.append(compiler.number(field) + (" & %d" % ULONG_MAX if field.signed else ""))
         shown += ", ".join("%s: %%x" % field.name for field in fields)
-        return compiler.function(shown + ")\n", codes, in_ns)
+        return compiler.printer(shown + ")\n", codes, in_ns)
     if call == "openat" and names.syscall_args > 1 and len(fields) == 4:
         return _openat(compiler, fields, in_ns)
     compiler.space.update(user_bytes=_user_bytes, lossy=_until_zero)
@@ -176,7 +177,7 @@ def _syscall(format, names, in_ns):
         else:
             shown += ' "%s"'
             codes.append("lossy(%s)" % raw)
-    return compiler.function(shown + ")\n", codes, in_ns)
+    return compiler.printer(shown + ")\n", codes, in_ns)
 
 
 def _until_zero(raw):
@@ -197,7 +198,7 @@ def _user_bytes(raw, size):
 def _openat(compiler, fields, in_ns):
     """6.19: flags by name, the mode only where a file may be made."""
     pieces = compiler.format.print_fmt.partition("__print_flags(")[2].partition('"|",')[2].partition(")")[0]
-    rows = [(node[1][0][1], _encode(node[1][1][1])) for node in parse('"", ' + pieces)[1]]
+    rows = [(node[1][0][1], encode(node[1][1][1])) for node in parse('"", ' + pieces)[1]]
     values = dict((name, mask) for mask, name in rows)
     tmpfile = 0x400000 | values.get(b"O_DIRECTORY", 0x10000)  # include/uapi/asm-generic/fcntl.h __O_TMPFILE
     rows.insert(0, (tmpfile, b"O_TMPFILE"))
@@ -219,7 +220,7 @@ def _openat(compiler, fields, in_ns):
         place = compiler.place(extra)
         shown += ' "%s"'
         codes.append("lossy(%s)" % compiler.raw(place, place.length))
-    return compiler.function(shown + ", flags: %s)\n", codes + ["flags(%s, %s)" % (bits, mode)], in_ns)
+    return compiler.printer(shown + ", flags: %s)\n", codes + ["flags(%s, %s)" % (bits, mode)], in_ns)
 
 
 # -- the kernel's own --------------------------------------------------------------------------------------------------
@@ -251,8 +252,8 @@ def _internal(format, names, in_ns):
         raise FormatError("%s: the kernel's own event, printed in its own way" % format.name)
     body = maker(format, names)
     if in_ns:
-        return lambda H, s, u, b, o, e: head % (H, s, u, body(b, o, e))
-    return lambda H, s, u, b, o, e: head % (H, s, body(b, o, e))
+        return Printer(lambda H, s, u, b, o, e: head % (H, s, u, body(b, o, e)))
+    return Printer(lambda H, s, u, b, o, e: head % (H, s, body(b, o, e)))
 
 
 def _kernel_stack(format, names):
