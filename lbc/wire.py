@@ -21,6 +21,7 @@ PATH = "/lbc"
 MOST_BYTES = 64 << 20   # of one answer: the BTF of a kernel with all modules is a quarter of it
 _MOST_REDIRECTS = 3
 _PAUSES = (0.2, 0.6)    # seconds before the second and third try
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n"
 _HOST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")
 
 
@@ -55,8 +56,11 @@ def decode(answer, field, url=None):
     text = answer.get(field)
     if not isinstance(text, string_types):
         raise RemoteError("the server's answer has no `%s`" % field, url)
+    raw = to_bytes(text)
     try:
-        return a2b_base64(to_bytes(text))
+        if raw.translate(None, _BASE64):
+            raise ValueError("other characters in it")  # a2b_base64 leaves them out
+        return a2b_base64(raw)
     except (Error, ValueError) as error:
         raise RemoteError("`%s` of the server's answer is no base64: %s" % (field, error), url)
 
@@ -199,16 +203,19 @@ class _Deadline(object):
         self.seconds, self.over, self.connected, self._socket, self._timer = seconds, False, False, None, None
 
     def watch(self, connection):
-        """The socket to end."""
-        self._socket, self.connected = connection, True
+        """The socket to end: a second handle of it, for 2.7's own is closed as soon as the answer begins."""
+        from socket import SOCK_STREAM, fromfd
+        self._forget()
+        self._socket, self.connected = fromfd(connection.fileno(), connection.family, SOCK_STREAM), True
         if self.over:
             self._end()
 
     def _end(self):
         self.over = True
+        connection = self._socket
         try:
-            if self._socket is not None:
-                self._socket.shutdown(2)    # SHUT_RDWR: the reader sees the end of the file
+            if connection is not None:
+                connection.shutdown(2)  # SHUT_RDWR: the reader sees the end of the file
         except EnvironmentError:
             pass
 
@@ -222,7 +229,12 @@ class _Deadline(object):
     def __exit__(self, *_exc):
         self._timer.cancel()
         self._timer.join(1)
-        self._socket = None
+        self._forget()
+
+    def _forget(self):
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            connection.close()
 
 
 def _handler(library, http, deadline):
