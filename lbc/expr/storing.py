@@ -115,8 +115,12 @@ class _Store(object):
         found = model.strip(value.type)
         if value.bits:
             return self.bit_field(value, found)
-        if isinstance(found, model.Record):
-            return self.of_type(self.only_member(value))
+        depth = 0
+        while isinstance(found, model.Record):
+            value, depth = self.only_member(value), depth + 1
+            found = model.strip(value.type)
+            if depth > 16:
+                raise self.fail("%s contains itself" % value.type.text)
         if isinstance(found, model.Array):
             return self.array(value, found)
         if isinstance(found, model.Pointer):

@@ -3,6 +3,7 @@
 A converter is called with what the event holds (an int, or a list of ints where the variable is an array) and gives
 text; ``invert(text)`` is its exact inverse and gives the number that the kernel's filter has to compare with
 (ValueError: the text is no such value).  ``ordered``: do `<` and `>` of the raw numbers mean what they seem to mean?
+``of_array``: it is called with lists.
 """
 from __future__ import absolute_import
 
@@ -88,6 +89,7 @@ class Ip4(object):
 class Ip6(object):
     """ip6_: sixteen bytes, as a list of them; RFC 5952 text."""
     ordered = False
+    of_array = True
 
     def __call__(self, values):
         data = [value & 0xff for value in values]
@@ -193,6 +195,7 @@ class Offset(object):
 class Each(object):
     """An array whose elements ``one`` converts: {a,b} as the kernel prints arrays."""
     ordered = False
+    of_array = True
 
     def __init__(self, one):
         self.one = one
@@ -232,6 +235,8 @@ def convert_text(converter, text):
     """What the kernel printed, converted: '16777343' -> '127.0.0.1', '{0x0,0x1}' -> '...'; what is no number stays:
     '(fault)'."""
     try:
+        if (text[:1] == "{") != getattr(converter, "of_array", False):
+            return text
         if text[:1] == "{":
             return converter([parse_number(part.strip()) for part in text[1:-1].split(",")])
         return converter(parse_number(text))
