@@ -168,7 +168,8 @@ def _threads(pid):
 
 def attach(program, pid, symbol):
     """Link of ``program`` (section "perf_event") to each call of the Java method ``symbol`` in process ``pid``, in all
-    threads, those that begin later too.  A thread that begins in the moment of attaching may be missed.
+    threads, those that begin later too; it is closed with the program's object, if not before.  A thread that
+    begins in the moment of attaching may be missed.
 
     Errors of methods(); NotFoundError too when every version of it was replaced; NotSupported without breakpoints."""
     found = [method for method in methods(pid, symbol) if method.live]
@@ -191,8 +192,11 @@ def attach(program, pid, symbol):
         raise
     if not links:
         raise NotFoundError("process", str(pid), hint="it may have ended")
-    return LinkGroup(program.kernel, links, "%d breakpoint%s of %s in process %d" % (
+    link = LinkGroup(program.kernel, links, "%d breakpoint%s of %s in process %d" % (
         len(links), "s" if len(links) > 1 else "", symbol, pid), program)
+    if program.object is not None:
+        program.object.own(link)
+    return link
 
 
 def _on_thread(program, pid, tid, method):

@@ -32,8 +32,9 @@ def getCwd(pathStr):
 
 class ClbcLoad(object):
     """Source -> object.  ``bpf``: name; ``bpf_str``: the source, "" = ``bpf``.bpf.c in ``workPath`` (default: the
-    current folder); ``server``: for hosts without a compiler ($LBC_SERVER goes before it); ``arch``, ``ver``: of the target,
-    "" = this machine's; ``env``: flags such as -DLBC_DEBUG; ``incPath``: folders, `;` between them, after $LBC_INCLUDE;
+    current folder); ``server``: for hosts without a compiler ($LBC_SERVER goes before it); ``arch``, ``ver``: of the
+    target, "" = this machine's; ``env``: flags such as -DLBC_DEBUG; ``incPath``: folders, `;` between them,
+    after $LBC_INCLUDE;
     ``opt``: "obj" writes ``bpf``.bpf.o into the current folder, "combine" does nothing.
 
     CompileError (its ``log`` is the compiler's), InputError, NotFoundError, RemoteError."""
@@ -203,14 +204,8 @@ class ClbcBase(ClbcLoad):
     # -- attaching -------------------------------------------------------------------------------------------------
     def _attach(self, function, target=None, **options):
         """Attach program ``function``; returns 0 as the reference does.  The link stays until close()."""
-        from .bpf import links
-        link = links.attach(self.obj.kernel, self.obj.programs[_text(function)], target, **options)
-        self._keep(link)
+        self.obj.programs[_text(function)].attach(target, **options)
         return 0
-
-    def _keep(self, link):
-        self.obj.links.append(link)
-        self.obj._fds.append(link)
 
     def attachKprobe(self, function, symbol):
         """To the entry of a kernel function: "vfs_read", "vfs_read+0x10", "module:function"."""
@@ -266,8 +261,8 @@ class ClbcBase(ClbcLoad):
         ``size`` is lbc's to say and is ignored.  See perf_event_open(2)."""
         from .bpf.links import perf
         fields = dict([(name, _value(name, value)) for name, value in iteritems(attrD) if name != "size"])
-        self._keep(perf.perf_event(self.obj.kernel, self.obj.programs[_text(function)], fields, pid, [cpu],
-                                   group_fd=group_fd, flags=flags))
+        self.obj.own(perf.perf_event(self.obj.kernel, self.obj.programs[_text(function)], fields, pid, [cpu],
+                                     group_fd=group_fd, flags=flags))
         return 0
 
     def attachAllCpuPerf(self, function, attrD, pid=-1, group_fd=-1, flags=0):
@@ -293,7 +288,7 @@ class ClbcBase(ClbcLoad):
         """To each call of a compiled Java method, in all threads: "Ltest;::square_test" or the name that the
         process's perf map has.  See lbc.java."""
         from . import java
-        self._keep(java.attach(self.obj.programs[_text(function)], pid, _text(symbol)))
+        java.attach(self.obj.programs[_text(function)], pid, _text(symbol))
 
     # -- waiting ---------------------------------------------------------------------------------------------------
     def _signalInterrupt(self, signum, frame):

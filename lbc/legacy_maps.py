@@ -7,8 +7,9 @@ CPU, the key 0 is an entry like any other, and every kind of map can be read.
 from __future__ import absolute_import
 
 import sys
+import time
 
-from ._py23 import range, terminal_columns, text_type
+from ._py23 import monotonic, range, terminal_columns, text_type
 from .btf.records import Record
 from .errors import InputError, KernelError
 from .render import hist as _hist
@@ -156,7 +157,8 @@ class CmapsArray(CtableBase):
 
     def _first(self, count):
         if count == self.live.max_entries:
-            return [value for _, value in self.live.items()]
+            found = dict(self.live.items())
+            return [found[index] for index in range(count)]
         return [self.live.get(index) for index in range(count)]
 
     def getThenClear(self):
@@ -216,10 +218,34 @@ class CmapsStack(CtableBase):
     def getStacks(self, stack_id, sLen=-1):
         """Names of the kernel functions of a stack, innermost first ([] when there is no such stack); ``sLen``: at most
         so many.  An address without a name is written as one."""
-        from .kallsyms import kernel_symbols
-        addresses = self._addresses(stack_id) or []
-        frames = kernel_symbols().stack(addresses if sLen < 0 else addresses[:sLen])
-        return [frame.name or "0x%x" % frame.address for frame in frames]
+        frames = self.live.frames(stack_id)
+        return [frame.name or "0x%x" % frame.address for frame in (frames if sLen < 0 else frames[:sLen])]
+
+
+class _Polling(object):
+    """A poll() that goes on.  Threads that poll are stopped before the interpreter goes: on Python 2.7 modules are
+    emptied under a daemon thread's feet."""
+    now = []
+
+    def __init__(self, poller):
+        self._poller = poller
+        if not self.now:
+            import atexit
+            atexit.register(_stop_polling)
+
+    def __enter__(self):
+        self.now.append(self._poller)
+
+    def __exit__(self, *failure):
+        self.now.remove(self._poller)
+
+
+def _stop_polling():
+    for poller in list(_Polling.now):
+        poller.stop()
+    until = monotonic() + 1
+    while _Polling.now and monotonic() < until:
+        time.sleep(0.01)
 
 
 class CmapsEvent(CeventBase):
@@ -245,7 +271,8 @@ class CmapsEvent(CeventBase):
             self._to = obj
         from .bpf.events import Poller
         with Poller(self.live.kernel, [self._open()]) as poller:
-            poller.run(None if timeout is None or timeout < 0 else timeout / 1000.0)
+            with _Polling(poller):
+                poller.run(None if timeout is None or timeout < 0 else timeout / 1000.0)
 
     def _open(self):
         if self._buffer is None:

@@ -29,8 +29,10 @@ _SURF = "surftrace setupParser " + _ERRORS
 
 # {module of the reference: [(module of lbc, names)]}
 MODULES = {
-    "pylcc": [("legacy_bpf", _BASE), ("legacy_thread", "CeventThread"), ("legacy_perf", _PERF), ("legacy", _ERRORS)],
-    "pylcc.lbcBase": [("legacy_bpf", _BASE), ("legacy_thread", "CeventThread"), ("legacy_perf", _PERF),
+    "pylcc": [("legacy_misc", "LBC_COMPILE_PORT"), ("legacy_bpf", _BASE), ("legacy_thread", "CeventThread"),
+              ("legacy_perf", _PERF), ("legacy", _ERRORS)],
+    "pylcc.lbcBase": [("legacy_misc", "LBC_COMPILE_PORT CexecCmd"), ("legacy_bpf", _BASE),
+                      ("legacy_thread", "CeventThread"), ("legacy_perf", _PERF),
                       ("legacy_maps", "mapsDict"), ("legacy", _ERRORS + " taskList")],
     "pylcc.lbcMaps": [("legacy_maps", _MAPS), ("legacy", "InvalidArgsException CsurfList")],
     "pylcc.lbcStack": [("legacy_stack", "ClbcUstack getKStacks CelfSym")],
@@ -38,7 +40,10 @@ MODULES = {
     "surftrace": [("legacy", _SURF)],
     "surftrace.surftrace": [("legacy", _SURF)],
     "surftrace.surfException": [("legacy", _ERRORS)],
-    "surftrace.surfCommon": [("legacy", "CsurfList transProbeLine taskList")],
+    "surftrace.surfCommon": [("legacy", "CsurfList transProbeLine taskList"),
+                             ("legacy_misc", "HIST2_MAX HIST10_MAX HIST_UNIT CexecCmd")],
+    "surftrace.execCmd": [("legacy_misc", "CexecCmd")],
+    "surftrace.lbcClient": [("legacy_misc", "LBC_COMPILE_PORT segDecode segEncode")],
     "surftrace.headTrans": [("legacy", "headTrans invHeadTrans")],
     "surftrace.surfElf": [("legacy_stack", "CelfSym CelfKsym CksymFast")],
 }

@@ -26,7 +26,10 @@ class CeventThread(threading.Thread):
         self._cb(cpu, self._lbc.getMap(self._event, data, size))
 
     def run(self):
-        """Until the process ends.  A callback that raises is reported, and the next record is handed on."""
+        """Until the process ends.  A callback that raises is reported (each fault once), and the next record is handed
+        on."""
+        import traceback
+        reported = set()
         while True:
             try:
                 self._table.perf_buffer_poll()
@@ -35,5 +38,7 @@ class CeventThread(threading.Thread):
                 sys.stderr.write("%s: %s\n" % (self._event, error))
                 return
             except Exception:
-                import traceback
-                traceback.print_exc()
+                text = traceback.format_exc()
+                if text not in reported and len(reported) < 100:
+                    reported.add(text)
+                    sys.stderr.write(text)

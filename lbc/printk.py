@@ -54,7 +54,8 @@ class Line(object):
 
 def parse_line(raw):
     """Line of `    bash-2392  [001] d..1.  2375.809655: bpf_trace_printk: text`; None for what is no such line.  A
-    task's name is at most 15 bytes of anything, the flags have no blanks, so the columns are found from the time backwards."""
+    task's name is at most 15 bytes of anything, the flags have no blanks, so the columns are found from the time
+    backwards."""
     best = None
     for name in _NAMES:
         at = raw.find(": " + name)

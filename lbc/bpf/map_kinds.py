@@ -355,6 +355,17 @@ class StackTraceMap(Map):
             return BytesCodec(self.value_size)
         return AddressesCodec(self.value_size)
 
+    def frames(self, stack_id, pid=None):
+        """[symbols.Frame] of a stack, innermost first: of the kernel, with ``pid`` of that process (which must still be
+        there).  [] for an error of bpf_get_stackid() (below 0, or the same unsigned) and for what is not there."""
+        addresses = self.get(stack_id, []) if 0 <= stack_id < self.max_entries else []
+        if pid is None:
+            from ..kallsyms import kernel_symbols
+            return kernel_symbols().stack(addresses)
+        from ..symbols import UserSymbols
+        with UserSymbols() as symbols:
+            return symbols.resolve(pid, addresses)
+
 
 class AddressesCodec(BytesCodec):
     """u64 addresses up to the first 0 (kernel/bpf/stackmap.c pads with zeros)."""

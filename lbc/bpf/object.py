@@ -77,7 +77,7 @@ class Named(object):
 
 
 class BpfObject(object):
-    """An object file, ``source``: path, or its bytes.
+    """An object file, ``source``: path, its bytes, or what lbc.build() made.
 
     btf        BTF of the kernel for CO-RE: path or Btf (default: $LBC_BTF, else the running kernel's)
     pin_root   folder of maps that pin by name
@@ -88,6 +88,7 @@ class BpfObject(object):
     def __init__(self, source, btf=None, kernel=None, pin_root="/sys/fs/bpf", kconfig=None, log_level=0, name=""):
         self.kernel = kernel if kernel is not None else _running
         path = name
+        source = getattr(source, "object", source)
         if not isinstance(source, (bytes, bytearray, memoryview)) or (str is bytes and b"\0" not in source
                                                                       and len(source) < 4096):
             path = to_text(source) if isinstance(source, (bytes, text_type)) else str(source)  # str(): pathlib
@@ -320,6 +321,11 @@ class BpfObject(object):
         self._fds.extend(made)
         return made
 
+    def own(self, link):
+        """``link`` is closed with the object."""
+        self.links.append(link)
+        self._fds.append(link)
+
     def events(self, name, callback, lost=None, type=None, **settings):
         """Call ``callback(cpu, record)`` for what programs put into perf or ring buffer ``name``; ``lost(cpu, count)``
         for what a perf buffer had no room for.  Records are decoded as ``type`` (a struct's name or id in the object's
@@ -390,6 +396,15 @@ class BpfObject(object):
         not seen."""
         from ..printk import show
         show(self.printk(), write, duration_s, count)
+
+    def run(self, duration_s=None):
+        """Hand out records until Ctrl-C, or for ``duration_s`` seconds."""
+        if self._poller is None:
+            self.poll(0)    # says what is missing
+        try:
+            self._poller.run(duration_s)
+        except KeyboardInterrupt:
+            pass
 
     # -- the end ----------------------------------------------------------------------------------------------------
     def close(self):

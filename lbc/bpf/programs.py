@@ -55,6 +55,15 @@ class Program(object):
     def fileno(self):
         return self.fd
 
+    def attach(self, target=None, **options):
+        """Link of this program: see links.attach for targets and options.  It is closed with the object, if not
+        before."""
+        from . import links
+        link = links.attach(self.kernel, self, target, **options)
+        if self.object is not None:
+            self.object.own(link)
+        return link
+
     def pin(self, path):
         """Pin to a file of a bpf file system (4.4); see pinning.pin."""
         from . import pinning

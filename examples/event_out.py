@@ -1,0 +1,40 @@
+"""event_out: records go from the kernel to Python; their type is that of the C struct.
+
+    current pid: 2392, comm: bash. new task pid: 2401, comm: bash
+"""
+from __future__ import absolute_import
+
+import sys
+
+import lbc
+
+SOURCE = r"""
+#include "lbc.h"
+struct data_t { u32 c_pid, p_pid; char c_comm[16], p_comm[16]; };
+LBC_PERF_OUTPUT(e_out, struct data_t, 128);
+
+SEC("kprobe/wake_up_new_task")
+int BPF_KPROBE(on_new_task, struct task_struct *task)
+{
+    struct data_t data = { .c_pid = bpf_get_current_pid_tgid() >> 32, .p_pid = BPF_CORE_READ(task, pid) };
+    bpf_get_current_comm(&data.c_comm, sizeof(data.c_comm));
+    bpf_core_read(&data.p_comm, sizeof(data.p_comm), &task->comm);
+    bpf_perf_event_output(ctx, &e_out, BPF_F_CURRENT_CPU, &data, sizeof(data));
+    return 0;
+}
+char _license[] SEC("license") = "GPL";
+"""
+
+
+def show(cpu, e):
+    print("current pid: %d, comm: %s. new task pid: %d, comm: %s" % (e.c_pid, e.c_comm, e.p_pid, e.p_comm))
+
+
+if __name__ == "__main__":
+    try:
+        with lbc.BpfObject(lbc.build(SOURCE)).load() as obj:
+            obj.events("e_out", show)
+            obj.attach()
+            obj.run()
+    except lbc.LbcError as error:
+        sys.exit("event_out: %s" % error)
