@@ -11,10 +11,10 @@ from __future__ import absolute_import
 import os
 import time
 
-from ._py23 import http_library, integer_types, monotonic, string_types, to_bytes, to_text, url_library
+from ._py23 import http_library, integer_types, monotonic, string_types, to_bytes, to_text, to_unicode, url_library
 from .errors import InputError, RemoteError
 
-__all__ = ["PORT", "Client", "server_url", "decode", "encode"]
+__all__ = ["PORT", "Client", "server_url", "decode", "encode", "one_line"]
 
 PORT = 7655
 PATH = "/lbc"
@@ -101,14 +101,14 @@ class Client(object):
         answer = self.ask([request])[0]
         log = answer.get("log")
         if log != "ok.":
-            raise self._error("%s: %s" % (request.get("cmd"), _line(log) if isinstance(log, string_types)
+            raise self._error("%s: %s" % (request.get("cmd"), one_line(log) if isinstance(log, string_types)
                                           else "its answer has no log"), None, b"")
         return answer
 
     def _error(self, what, status=None, body=b"", cause=None):
         if not isinstance(status, integer_types):
             status = None
-        return RemoteError("server %s: %s" % (self.url, _line(what)), self.url, status, to_text(bytes(body[:500])),
+        return RemoteError("server %s: %s" % (self.url, one_line(what)), self.url, status, to_text(bytes(body[:500])),
                            cause)
 
     # -- HTTP ----------------------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def _redirects(library, body):
             old, new = _origin(request.get_full_url()), _origin(url)
             if new != old:
                 raise RemoteError("server %s: redirects to another place, %s: refused" % (
-                    request.get_full_url(), _line(url)), request.get_full_url(), code)
+                    request.get_full_url(), one_line(url)), request.get_full_url(), code)
             return library.Request(url, body, dict(request.header_items()))
         http_error_307 = http_error_308 = library.HTTPRedirectHandler.http_error_302
     return Redirects()
@@ -282,9 +282,10 @@ def _integer(digits):
     return int(digits)
 
 
-def _line(text):
-    """One line of somebody else's text."""
-    return " ".join(to_text(text).split())[:300]
+def one_line(text, most=300):
+    """Somebody else's text as one line that moves no terminal's cursor."""
+    text = u" ".join(to_unicode(to_text(text)[:4 * most]).split())[:most]
+    return to_text(u"".join([u"?" if ord(c) < 32 or 127 <= ord(c) < 160 else c for c in text]))
 
 
 def _reason(answers, whole):
@@ -292,5 +293,5 @@ def _reason(answers, whole):
     if isinstance(answers, list) and answers and isinstance(answers[0], dict):
         log = answers[0].get("log")
         if isinstance(log, string_types):
-            return _line(log)
-    return "failed, with code %s" % _line(str(whole.get("code")))
+            return one_line(log)
+    return "failed, with code %s" % one_line(str(whole.get("code")))

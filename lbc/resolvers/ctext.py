@@ -4,6 +4,7 @@
 """
 from __future__ import absolute_import
 
+from .._py23 import to_text
 from ..errors import ExprError, NotFoundError
 from .model import Array, FuncType, Param, Pointer, Record, Scalar, Typedef, Variadic, Void
 
@@ -20,6 +21,7 @@ VARIADIC = Param("", Variadic())
 QUALIFIERS = frozenset("const volatile restrict __const __const__ __volatile __volatile__ __restrict __restrict__ "
                        "_Atomic __kernel __iomem __percpu __rcu __force __nocast __private __safe static extern "
                        "register inline __inline __inline__ __always_inline".split())
+_TAGS = ("struct", "union", "enum")
 _BASE_WORDS = {"__signed": "signed", "__signed__": "signed", "_Bool": "_Bool", "__int128_t": "__int128"}
 _BASE_WORDS.update((word, word) for word in "void char short int long float double signed unsigned __int128".split())
 
@@ -127,6 +129,7 @@ def builtin(name, pointer_size=8):
 
 def _tokens(text, extra=""):
     """[(token, column)]; words may hold the characters of ``extra`` too.  ExprError."""
+    text = to_text(text)
     found, at, end = [], 0, len(text)
     if end > _LONGEST:
         raise ExprError("a type of %d characters is too long" % end, text[:80] + "...", 0)
@@ -146,7 +149,8 @@ def _tokens(text, extra=""):
         elif char in "*()[],":
             at += 1
         else:
-            raise ExprError("`%s` cannot be part of a type" % char, text, at)
+            what = "`%s`" % char if " " < char < "\x7f" else "character %#x" % ord(char)
+            raise ExprError("%s cannot be part of a type" % what, text, at)
         found.append((text[start:at], start))
     return found
 
@@ -161,7 +165,9 @@ def normal(text, extra=""):
             run.append(token)
             continue
         if run:
-            words.append(base_name(run) or " ".join(run))
+            # beside a `%` the words are a part of something: "unsigned %"
+            part = "%" in extra and ("%" in token or "%" in "".join(words[-1:]))
+            words.append(not part and base_name(run) or " ".join(run))
             run = []
         words.append("(anonymous)" if token == "{...}" else token)
     out = ""
@@ -227,7 +233,7 @@ def parse(resolver, text):
 class _Parser(object):
 
     def __init__(self, resolver, text):
-        self.resolver, self.text = resolver, text
+        self.resolver, self.text = resolver, to_text(text)
         self.tokens = _tokens(text) + [("", len(text))]
         self.at = 0
         self.user = False   # `__user` was read: it belongs to the next `*`
@@ -271,7 +277,7 @@ class _Parser(object):
                 self.at += 1
             elif words:
                 break   # a parameter's name
-            elif token in ("struct", "union", "enum"):
+            elif token in _TAGS:
                 self.at += 1
                 base = self.tagged(token)
             else:
@@ -313,7 +319,7 @@ class _Parser(object):
         found = builtin(name, resolver.pointer_size) or resolver.named(name)
         if found is None:
             hint = None
-            for keyword in ("struct", "union", "enum"):
+            for keyword in _TAGS:
                 if (resolver.enum(name) if keyword == "enum" else resolver.record(keyword, name)) is not None:
                     hint = "write `%s %s`" % (keyword, name)
                     break
@@ -335,7 +341,7 @@ class _Parser(object):
         if self.token == "(" and self.tokens[self.at + 1][0] in ("*", "("):
             inner = self.at + 1
             self.skip_brackets()
-        elif self.is_word(self.token):
+        elif self.is_word(self.token) and self.token not in _BASE_WORDS and self.token not in _TAGS:
             self.at += 1    # a name, as in a parameter or in what gdb prints
         base = self.suffixes(base, depth)
         if inner is not None:

@@ -10,6 +10,7 @@ from __future__ import absolute_import
 
 from .._py23 import monotonic, open_database, range, string_types, to_text, to_unicode
 from ..errors import FormatError, InputError
+from ..wire import one_line
 from .ctext import Pattern
 from .rows import RowsResolver, number_of, plain_module, text_of
 
@@ -38,7 +39,7 @@ class DbResolver(RowsResolver):
         self._pointer_size = None
 
     def fail(self, what):
-        return FormatError(what, self.path)
+        return FormatError(one_line(what), self.path)
 
     @property
     def pointer_size(self):

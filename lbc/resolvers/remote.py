@@ -4,7 +4,7 @@ from __future__ import absolute_import
 from .. import host
 from .._py23 import string_types, to_text
 from ..errors import LbcError, RemoteError
-from ..wire import Client
+from ..wire import Client, one_line
 from .base import FuncQuery
 from .ctext import Pattern
 from .rows import RowsResolver, number_of, plain_module, text_of
@@ -30,7 +30,7 @@ class RemoteResolver(RowsResolver):
         self._answers = {}
 
     def fail(self, what):
-        return RemoteError("server %s: %s" % (self.client.url, what), self.client.url)
+        return RemoteError("server %s: %s" % (self.client.url, one_line(what)), self.client.url)
 
     def _ask(self, cmd, **fields):
         """The field `res` of an answer, None where the server does not know."""

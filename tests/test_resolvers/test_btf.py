@@ -90,7 +90,8 @@ def test_the_fixture_is_what_clang_makes_of_its_source(tmpdir):
     for target, name in (("bpf", "things.btf"), ("bpfeb", "things_be.btf")):
         made = str(tmpdir.join(name))
         try:
-            subprocess.check_call(["clang-16", "-g", "-O1", "-target", target, "-c", "things.c", "-o", made + ".o"],
+            subprocess.check_call(["clang-16", "-g", "-O1", "-fno-ident", "-fdebug-compilation-dir=/", "-target",
+                target, "-c", "things.c", "-o", made + ".o"],
                                   cwd=conformance.DATA)
             subprocess.check_call(["llvm-objcopy-16", "--dump-section", ".BTF=" + made, made + ".o", made + ".out"])
         except (EnvironmentError, subprocess.CalledProcessError) as error:

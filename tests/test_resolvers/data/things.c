@@ -1,6 +1,7 @@
 /* One of everything that a resolver answers for: compiled to things.btf, written by hand as rows in conformance.py.
  *
- *   clang-16 -g -O1 -target bpf -c things.c -o things.o && llvm-objcopy-14 --dump-section .BTF=things.btf things.o
+ *   clang-16 -g -O1 -fno-ident -fdebug-compilation-dir=/ -target bpf -c things.c -o things.o
+ *   llvm-objcopy-16 --dump-section .BTF=things.btf things.o /dev/null      (things_be.btf: -target bpfeb)
  */
 typedef unsigned char u8;
 typedef unsigned short u16;
