@@ -87,7 +87,7 @@ def main(argv):
             same = os.path.exists(kept) and open(kept, "rb").read() == data
             if check:
                 bad += not same
-                print("%s: %s" % (os.path.relpath(kept), "as its source gives it" if same else "DIFFERS from its source"))
+                print("%s: %s" % (os.path.relpath(kept), "matches" if same else "DIFFERS from its source"))
             elif not same:
                 with open(kept, "wb") as f:
                     f.write(data)

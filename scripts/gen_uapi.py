@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes lbc/uapi/{bpf,btf,perf,elf}.py and lbc/include/bpf/bpf_helper_defs.h from kernel headers.
+"""Writes lbc/uapi/{bpf,btf,perf,elf,calls}.py and lbc/include/bpf/bpf_helper_defs.h from kernel headers.
 
 Developers only; needs clang and bpftool.
 
@@ -48,6 +48,15 @@ STRUCTS = {
     "perf": ["struct perf_event_attr", "struct perf_event_mmap_page"],
 }
 # The same BTF tells the layouts; only what lbc packs or reads.
+# What system calls and the reading of records need, apart from the 1500 other names: a tool that polls loads only this.
+CALLS = {
+    "bpf": "BPF_MAP_LOOKUP_ELEM BPF_MAP_UPDATE_ELEM BPF_MAP_DELETE_ELEM BPF_OBJ_GET_INFO_BY_FD "
+           "BPF_MAP_TYPE_PERF_EVENT_ARRAY BPF_MAP_TYPE_RINGBUF BPF_F_RB_OVERWRITE BPF_RINGBUF_HDR_SZ "
+           "BPF_RINGBUF_BUSY_BIT BPF_RINGBUF_DISCARD_BIT",
+    "perf": "PERF_ATTR_SIZE_VER0 PERF_COUNT_SW_BPF_OUTPUT PERF_EVENT_IOC_ENABLE PERF_FLAG_FD_CLOEXEC "
+            "PERF_FORMAT_TOTAL_TIME_ENABLED PERF_FORMAT_TOTAL_TIME_RUNNING PERF_RECORD_LOST PERF_RECORD_SAMPLE "
+            "PERF_SAMPLE_RAW PERF_TYPE_SOFTWARE",
+}
 
 HELPER_DEFS = os.path.join(os.path.dirname(ROOT), "include", "bpf", "bpf_helper_defs.h")
 # What a helper's description calls by the kernel's name, and programs know by another (Documentation/bpf/helpers).
@@ -230,9 +239,12 @@ def module_text(include, module):
         if os.path.exists(RELOC_LISTS[module]):
             for name, value in re.findall(r"ELF_RELOC\((\w+),\s*(\d+)\)", open(RELOC_LISTS[module]).read()):
                 values.setdefault(name, int(value))
-    lines = ["# GENERATED from linux v%s by scripts/gen_uapi.py; do not edit" % version_of(include),
-             '"""Constants of %s."""' % ", ".join(headers), "from __future__ import absolute_import", ""]
-    lines += ["%s = %s" % (name, "0x%x" % value if value > 4096 else value) for name, value in values.items()]
+    lines = head(include, "Constants of %s." % ", ".join(headers))
+    if module in STRUCTS:
+        structs = [name.split()[1].upper() for name in STRUCTS[module]]
+        names = [part for name in structs for part in (name, name + "_SIZE")]
+        lines += ["from .calls import (  # noqa: F401"] + ["    %s," % name for name in names] + [")", ""]
+    lines += [assignment(name, values[name]) for name in values]
     for table, prefix in tables.items():
         rows, taken = [], set()
         for name, value in values.items():  # the first name of a number wins; MAX markers are no kinds
@@ -244,9 +256,33 @@ def module_text(include, module):
     if module == "bpf":
         lines += ["", "HELPERS = (  # number -> name without bpf_"]
         lines += ["    %r," % name for name in helper_names(include)] + [")"]
-    for name, (size, fields) in layouts(include, headers, STRUCTS[module]).items() if module in STRUCTS else ():
-        lines += ["", "%s_SIZE = %d" % (name.upper(), size), "%s = {  # member: (offset, size) in bytes" % name.upper()]
-        lines += ["    %r: (%d, %d)," % (field, offset, width) for field, (offset, width) in fields.items()] + ["}"]
+    return as_text(lines)
+
+
+def calls_text(include):
+    """Text of lbc/uapi/calls.py: CALLS, and the layouts of STRUCTS."""
+    lines = head(include, "What system calls and the reading of records need of linux/bpf.h and linux/perf_event.h.")
+    for module in sorted(CALLS):
+        values = constants(include, MODULES[module][0], CALLS[module].split())
+        lines += [assignment(name, values[name]) for name in CALLS[module].split()]
+    for module in sorted(STRUCTS):
+        for name, (size, fields) in layouts(include, MODULES[module][0], STRUCTS[module]).items():
+            lines += ["", "%s_SIZE = %d" % (name.upper(), size),
+                      "%s = {  # member: (offset, size) in bytes" % name.upper()]
+            lines += ["    %r: (%d, %d)," % (field, offset, width) for field, (offset, width) in fields.items()] + ["}"]
+    return as_text(lines)
+
+
+def head(include, text):
+    return ["# GENERATED from linux v%s by scripts/gen_uapi.py; do not edit" % version_of(include),
+            '"""%s"""' % text, "from __future__ import absolute_import", ""]
+
+
+def assignment(name, value):
+    return "%s = %s" % (name, "0x%x" % value if value > 4096 else value)
+
+
+def as_text(lines):
     return "\n".join(lines).replace("'", '"') + "\n"
 
 
@@ -257,6 +293,7 @@ def main():
     args = parser.parse_args()
     stale = []
     made = [(os.path.join(ROOT, module + ".py"), module_text(args.include, module)) for module in MODULES]
+    made.append((os.path.join(ROOT, "calls.py"), calls_text(args.include)))
     for path, text in made + [(HELPER_DEFS, helper_header(args.include))]:
         if args.check:
             if open(path).read() != text:

@@ -11,6 +11,7 @@ Attachments that must be undone by hand (tracefs events, netlink) cannot be hand
 """
 from __future__ import absolute_import
 
+import gc
 import marshal
 import os
 import struct
@@ -18,7 +19,7 @@ import struct
 from .. import errors
 from .._native import backend
 from ..uapi import arch
-from ..uapi import bpf as _u
+from ..uapi import calls as _u
 from .syscalls import kernel
 
 __all__ = ["load_apart", "Running", "MapShell"]
@@ -153,6 +154,7 @@ def load_apart(make):
 def _in_child(make, sock):
     """Make, describe, send, and end without any of the parent's clean-up running."""
     status = 1
+    gc.disable()    # it ends soon, and all of its memory with it
     try:
         try:
             before = _open_fds()

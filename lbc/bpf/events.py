@@ -27,8 +27,7 @@ import select
 
 from .._py23 import monotonic, range
 from ..errors import FormatError, InputError, KernelError, LbcError, NotSupported, PrivilegeError
-from ..uapi import bpf as _u
-from ..uapi import perf as _p
+from ..uapi import calls as _u
 from .rings import LOST, RECORDS, BpfRing, PerfRing
 from .syscalls import Attr
 from .syscalls import kernel as running_kernel
@@ -37,7 +36,7 @@ __all__ = ["PerfBuffer", "RingBuffer", "Poller", "StopPolling"]
 
 _FIOCLEX = 0x5451               # include/uapi/asm-generic/ioctls.h: close on exec
 _WATERMARK_BIT = 1 << 14        # include/uapi/linux/perf_event.h: the bit-field behind read_format
-_FLAGS_OFFSET = _p.PERF_EVENT_ATTR["read_format"][0] + 8
+_FLAGS_OFFSET = _u.PERF_EVENT_ATTR["read_format"][0] + 8
 _HOTPLUG_S = 1.0                # how often to look for CPUs that came or went
 _FIRST_TICK_S = 0.01
 
@@ -181,8 +180,7 @@ class PerfBuffer(_Buffer):
     watermark=None,
                  latency_ms=100, cpus=None, batches=False):
         if perf_map.type != _u.BPF_MAP_TYPE_PERF_EVENT_ARRAY:
-            raise InputError("map `%s` is no perf event array but a %s" %
-                             (perf_map.name, _u.MAP_TYPE_NAMES.get(perf_map.type)))
+            raise _wrong_type(perf_map, "perf event array")
         if pages < 1 or pages & (pages - 1):
             raise InputError("pages of a perf buffer: a power of two, not %d" % pages)
         _Buffer.__init__(self, kernel or running_kernel, perf_map.name, callback, batches, lost)
@@ -200,10 +198,10 @@ class PerfBuffer(_Buffer):
             raise
 
     def _attr(self):
-        attr = Attr(None, {"type": _p.PERF_TYPE_SOFTWARE, "size": _p.PERF_ATTR_SIZE_VER0,
-                           "config": _p.PERF_COUNT_SW_BPF_OUTPUT, "sample_period": 1, "sample_type": _p.PERF_SAMPLE_RAW,
-                           "read_format": _p.PERF_FORMAT_TOTAL_TIME_ENABLED | _p.PERF_FORMAT_TOTAL_TIME_RUNNING},
-                    layout=_p.PERF_EVENT_ATTR, total=_p.PERF_EVENT_ATTR_SIZE)
+        attr = Attr(None, {"type": _u.PERF_TYPE_SOFTWARE, "size": _u.PERF_ATTR_SIZE_VER0,
+                           "config": _u.PERF_COUNT_SW_BPF_OUTPUT, "sample_period": 1, "sample_type": _u.PERF_SAMPLE_RAW,
+                           "read_format": _u.PERF_FORMAT_TOTAL_TIME_ENABLED | _u.PERF_FORMAT_TOTAL_TIME_RUNNING},
+                    layout=_u.PERF_EVENT_ATTR, total=_u.PERF_EVENT_ATTR_SIZE)
         if self.wakeup_events:
             attr.set("wakeup_events", self.wakeup_events)
         else:
@@ -229,7 +227,7 @@ class PerfBuffer(_Buffer):
                     if error.errno not in (errno.EPERM, errno.ENOMEM) or pages == 1:
                         raise self._explain(error, "map the perf buffer `%s` of CPU %d" % (self.name, cpu))
                     pages //= 2     # kernel.perf_event_mlock_kb leaves less to unprivileged users
-            kernel.ioctl(fd, _p.PERF_EVENT_IOC_ENABLE, 0)
+            kernel.ioctl(fd, _u.PERF_EVENT_IOC_ENABLE, 0)
             self.map.put(cpu, fd)
         except Exception:
             if ring is not None:
@@ -314,6 +312,11 @@ def _bits(value):
     return struct.pack("=Q", value)
 
 
+def _wrong_type(table, wanted):
+    from ..uapi.bpf import MAP_TYPE_NAMES
+    return InputError("map `%s` is no %s but a %s" % (table.name, wanted, MAP_TYPE_NAMES.get(table.type)))
+
+
 class RingBuffer(_Buffer):
     """The BPF ring buffer ``ring_map`` (kernel 5.8).
 
@@ -326,8 +329,7 @@ class RingBuffer(_Buffer):
     def __init__(self, kernel, ring_map, callback, codec=None, decode=None,
                  dropped=None, latency_ms=None, batches=False):
         if ring_map.type != _u.BPF_MAP_TYPE_RINGBUF:
-            raise InputError("map `%s` is no ring buffer but a %s" % (ring_map.name,
-                                                                      _u.MAP_TYPE_NAMES.get(ring_map.type)))
+            raise _wrong_type(ring_map, "ring buffer")
         _Buffer.__init__(self, kernel or running_kernel, ring_map.name, callback, batches, None)
         self.map, self.dropped = ring_map, dropped
         self.tick_s = None if latency_ms is None else latency_ms / 1000.0

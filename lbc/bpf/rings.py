@@ -15,8 +15,7 @@ import struct
 
 from .._py23 import range
 from .._native import backend
-from ..uapi import bpf as _u
-from ..uapi import perf as _p
+from ..uapi import calls as _u
 
 __all__ = ["PerfRing", "BpfRing", "RECORDS", "LOST", "SHORT", "WINDOW"]
 
@@ -28,8 +27,8 @@ _POS = struct.Struct("@Q")      # native: one 8-byte access; "=Q" goes byte by b
 _HEAD = struct.Struct("=IHHI")  # perf_event_header, then the u32 size of the raw sample
 _LOST = struct.Struct("=QQ")    # id, lost
 _U32 = struct.Struct("=I")
-_DATA_HEAD = _p.PERF_EVENT_MMAP_PAGE["data_head"][0]
-_DATA_TAIL = _p.PERF_EVENT_MMAP_PAGE["data_tail"][0]
+_DATA_HEAD = _u.PERF_EVENT_MMAP_PAGE["data_head"][0]
+_DATA_TAIL = _u.PERF_EVENT_MMAP_PAGE["data_tail"][0]
 _RAW = 12           # bytes in front of the data of a raw sample
 _HDR = _u.BPF_RINGBUF_HDR_SZ
 _BUSY, _DISCARD = _u.BPF_RINGBUF_BUSY_BIT, _u.BPF_RINGBUF_DISCARD_BIT
@@ -191,7 +190,7 @@ class PerfRing(object):
                 kind, _, size, raw = _HEAD.unpack_from(window, at)
             if size < 8 or at + size > end:
                 break
-            if kind == _p.PERF_RECORD_SAMPLE and size >= _RAW:
+            if kind == _u.PERF_RECORD_SAMPLE and size >= _RAW:
                 if not single and end - at > 3 * size:
                     count, look = 0, _LOOK
                     while True:
@@ -210,7 +209,7 @@ class PerfRing(object):
                 elif single:
                     single -= 1
                 batches.one(window, at + _RAW, min(raw, size - _RAW))
-            elif kind == _p.PERF_RECORD_LOST and size >= 24:
+            elif kind == _u.PERF_RECORD_LOST and size >= 24:
                 batches.lost(_LOST.unpack_from(window, at + 8)[1])
             at += size
         return at

@@ -16,8 +16,7 @@ from .._native import backend
 from ..errors import KernelError, errno_text
 from ..kernel_files import KernelFiles
 from ..uapi import arch
-from ..uapi.bpf import BPF_ATTR, BPF_ATTR_SIZE
-from ..uapi import bpf as _uapi
+from ..uapi.calls import BPF_ATTR, BPF_ATTR_SIZE, BPF_OBJ_GET_INFO_BY_FD
 
 __all__ = ["Attr", "Kernel", "kernel", "command_name"]
 
@@ -80,6 +79,7 @@ class Attr(object):
 
 def command_name(cmd):
     """'BPF_MAP_CREATE' for 0 (looked up only for an error's text)."""
+    from ..uapi import bpf as _uapi
     order = (
         "MAP_CREATE MAP_LOOKUP_ELEM MAP_UPDATE_ELEM MAP_DELETE_ELEM MAP_GET_NEXT_KEY PROG_LOAD OBJ_PIN OBJ_GET "
         "PROG_ATTACH PROG_DETACH PROG_TEST_RUN PROG_GET_NEXT_ID MAP_GET_NEXT_ID PROG_GET_FD_BY_ID MAP_GET_FD_BY_ID "
@@ -120,13 +120,13 @@ class Kernel(KernelFiles):
         so on."""
         answer = Attr(None, layout=layout, total=total)
         answer.size = total
-        self.bpf(_uapi.BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": fd, "info.info_len": total, "info.info": answer.buf})
+        self.bpf(BPF_OBJ_GET_INFO_BY_FD, {"info.bpf_fd": fd, "info.info_len": total, "info.info": answer.buf})
         return answer
 
     # -- perf_event_open(2), ioctl(2) ---------------------------------------------------------------------------
     def perf_event_open(self, attr, pid=-1, cpu=-1, group_fd=-1, flags=0):
         """fd of a perf event (always close-on-exec).  ``attr``: bytearray of struct perf_event_attr, size set."""
-        from ..uapi.perf import PERF_FLAG_FD_CLOEXEC
+        from ..uapi.calls import PERF_FLAG_FD_CLOEXEC
         return self._call("perf_event_open", self._arch.nr_perf_event_open, backend.address_of(attr), pid, cpu,
                           group_fd,
                           flags | PERF_FLAG_FD_CLOEXEC)

@@ -5,8 +5,6 @@ types, and a program needs twenty.
 """
 from __future__ import absolute_import
 
-import mmap
-import os
 import struct
 
 from .._py23 import range, to_bytes, to_text
@@ -538,35 +536,11 @@ class Btf(object):
                          bits >> 24 if flag else 0)
 
 
-def _map_or_read(path):
-    """The file in memory that can be given back: mapped, or (sysfs before Linux 6.16) read into an anonymous map."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        size = os.fstat(fd).st_size
-        if size < 24:
-            raise FormatError("%d bytes cannot be BTF" % size, path)
-        try:
-            return mmap.mmap(fd, size, mmap.MAP_PRIVATE, mmap.PROT_READ)
-        except (EnvironmentError, ValueError):
-            pass
-        memory = mmap.mmap(-1, size)
-        done = 0
-        while done < size:  # sysfs hands out a page per read
-            piece = os.read(fd, min(size - done, 1 << 17))
-            if not piece:
-                memory.close()
-                raise FormatError("only %d of %d bytes could be read" % (done, size), path)
-            memory.write(piece)
-            done += len(piece)
-        return memory
-    finally:
-        os.close(fd)
-
-
 def open_btf(path, base=None):
     """BTF of a raw file or of an ELF file's ``.BTF`` section.  FormatError; InputError when it cannot be read."""
+    from .source import map_or_read
     try:
-        data = _map_or_read(path)
+        data = map_or_read(path)
     except EnvironmentError as error:
         from ..errors import InputError
         raise InputError("cannot read BTF of %s: %s" % (path, error.strerror or error), error)

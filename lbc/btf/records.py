@@ -6,8 +6,6 @@ ns on Python 3.11 however many fields it has.
 """
 from __future__ import absolute_import
 
-import binascii
-
 from .._py23 import integer_types, near, to_text
 from ..errors import InputError
 
@@ -186,6 +184,7 @@ def text_of(raw):
 
 def int_of(raw, order):
     """Unsigned integer of bytes of any length; ``order`` "<" or ">"."""
+    import binascii
     return int(binascii.hexlify(raw if order == ">" else raw[::-1]) or b"0", 16)
 
 
@@ -193,5 +192,6 @@ def bytes_of(number, size, order):
     """The opposite of int_of; InputError when it does not fit."""
     if number < 0 or number >> 8 * size:
         raise InputError("%d does not fit into %d bytes" % (number, size))
+    import binascii
     raw = binascii.unhexlify("%0*x" % (2 * size, number)) if size else b""
     return raw if order == ">" else raw[::-1]

@@ -2,6 +2,13 @@
 """Constants of linux/perf_event.h, linux/hw_breakpoint.h."""
 from __future__ import absolute_import
 
+from .calls import (  # noqa: F401
+    PERF_EVENT_ATTR,
+    PERF_EVENT_ATTR_SIZE,
+    PERF_EVENT_MMAP_PAGE,
+    PERF_EVENT_MMAP_PAGE_SIZE,
+)
+
 PERF_TYPE_HARDWARE = 0
 PERF_TYPE_SOFTWARE = 1
 PERF_TYPE_TRACEPOINT = 2
@@ -372,68 +379,3 @@ HW_BREAKPOINT_W = 2
 HW_BREAKPOINT_RW = 3
 HW_BREAKPOINT_X = 4
 HW_BREAKPOINT_INVALID = 7
-
-PERF_EVENT_ATTR_SIZE = 144
-PERF_EVENT_ATTR = {  # member: (offset, size) in bytes
-    "type": (0, 4),
-    "size": (4, 4),
-    "config": (8, 8),
-    "sample_period": (16, 8),
-    "sample_freq": (16, 8),
-    "sample_type": (24, 8),
-    "read_format": (32, 8),
-    "wakeup_events": (48, 4),
-    "wakeup_watermark": (48, 4),
-    "bp_type": (52, 4),
-    "bp_addr": (56, 8),
-    "kprobe_func": (56, 8),
-    "uprobe_path": (56, 8),
-    "config1": (56, 8),
-    "bp_len": (64, 8),
-    "kprobe_addr": (64, 8),
-    "probe_offset": (64, 8),
-    "config2": (64, 8),
-    "branch_sample_type": (72, 8),
-    "sample_regs_user": (80, 8),
-    "sample_stack_user": (88, 4),
-    "clockid": (92, 4),
-    "sample_regs_intr": (96, 8),
-    "aux_watermark": (104, 4),
-    "sample_max_stack": (108, 2),
-    "__reserved_2": (110, 2),
-    "aux_sample_size": (112, 4),
-    "aux_action": (116, 4),
-    "sig_data": (120, 8),
-    "config3": (128, 8),
-    "config4": (136, 8),
-}
-
-PERF_EVENT_MMAP_PAGE_SIZE = 1088
-PERF_EVENT_MMAP_PAGE = {  # member: (offset, size) in bytes
-    "version": (0, 4),
-    "compat_version": (4, 4),
-    "lock": (8, 4),
-    "index": (12, 4),
-    "offset": (16, 8),
-    "time_enabled": (24, 8),
-    "time_running": (32, 8),
-    "capabilities": (40, 8),
-    "pmc_width": (48, 2),
-    "time_shift": (50, 2),
-    "time_mult": (52, 4),
-    "time_offset": (56, 8),
-    "time_zero": (64, 8),
-    "size": (72, 4),
-    "__reserved_1": (76, 4),
-    "time_cycles": (80, 8),
-    "time_mask": (88, 8),
-    "__reserved": (96, 928),
-    "data_head": (1024, 8),
-    "data_tail": (1032, 8),
-    "data_offset": (1040, 8),
-    "data_size": (1048, 8),
-    "aux_head": (1056, 8),
-    "aux_tail": (1064, 8),
-    "aux_offset": (1072, 8),
-    "aux_size": (1080, 8),
-}

@@ -11,7 +11,7 @@ from lbc.bpf import btf_walk
 from lbc.bpf.kernel_btf import SYSFS, KernelBtf
 from lbc.bpf.syscalls import kernel
 from lbc.btf.parse import Btf, open_btf
-from lbc.btf.walk import Header, TypeWalk
+from lbc.btf.walk import SIZES, Header, TypeWalk
 from tests.live import kernel_version, skip
 
 pytestmark = pytest.mark.live

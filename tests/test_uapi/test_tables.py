@@ -15,7 +15,8 @@ from lbc.uapi import arch
 
 LAB = os.path.expanduser(os.environ.get("LBC_LAB_DIR") or "~/.cache/lbc-lab")
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-HEADERS = {"bpf": ["linux/bpf.h", "linux/bpf_common.h"], "btf": ["linux/btf.h"],
+HEADERS = {"bpf": ["linux/bpf.h", "linux/bpf_common.h"],
+           "calls": ["linux/bpf.h", "linux/perf_event.h"], "btf": ["linux/btf.h"],
            "elf": ["linux/elf.h", "linux/elf-em.h"],
            "perf": ["linux/perf_event.h", "linux/hw_breakpoint.h"]}
 INCLUDES = [path for path in ["/usr/include"] + sorted(glob.glob(LAB + "/hdr-*/usr/include"))
@@ -61,7 +62,7 @@ def test_values(name, include, tmpdir):
     ours = {key: value for key, value in ours.items() if not re.search(
         r"(^|_)(MAX|NR)($|_)|^__|_MAX$", key) and not key.endswith("_SIZE")}
     theirs = values_in(include, HEADERS[name], sorted(ours), tmpdir)
-    assert len(theirs) > {"bpf": 300, "btf": 20, "elf": 60, "perf": 100}[name], "too little to compare"
+    assert len(theirs) > {"bpf": 300, "btf": 20, "calls": 15, "elf": 60, "perf": 100}[name], "too little to compare"
     different = {key: (ours[key], theirs[key]) for key in theirs if (ours[key] - theirs[key]) % (1 << 64)}
     assert different == {}
 
