@@ -9,8 +9,9 @@ import errno
 import os
 import select
 
-from .._py23 import OrderedDict, monotonic, to_bytes
+from .._py23 import monotonic, to_bytes
 from .lanes import Job, Lanes
+from .memory import Memory
 from .messages import Parser, Refused, answer
 from .metrics import Log, Metrics
 from .service import failure
@@ -20,7 +21,6 @@ __all__ = ["Front", "listen", "tls_context"]
 PATH = "/lbc"
 MOST_CONNECTIONS = 2048
 MOST_BUFFERED = 256 << 20   # bytes of all requests that are being received
-MEMORY_BYTES, MEMORY_SECONDS = 64 << 20, 60     # of answers kept here
 IDLE, HEAD, BODY, SEND, LINGER, DRAIN = 75, 10, 60, 60, 2, 10   # seconds; each phase of a request has its own
 _PHASES = IDLE, HEAD, BODY
 _READ = 1 << 16
@@ -93,7 +93,7 @@ class Front(object):
         self.log, self.metrics = log or Log(), Metrics(self._gauges)
         self._epoll = select.epoll()
         self._connections, self._helpers = {}, {}
-        self._memory, self._memory_bytes, self._jobs = OrderedDict(), 0, {}
+        self._memory, self._jobs = Memory(), {}
         self._buffered, self._stopping, self._next_tick = 0, 0, 0
         self._wake = os.pipe()
         self.lanes = Lanes(settings, self._watch_helper, self._done, self._failed, self._died)
@@ -331,14 +331,12 @@ class Front(object):
 
     def _question(self, connection, request, now):
         key = self._hash(request.body).digest()
-        kept = self._memory.pop(key, None)
+        kept = self._memory.get(key, now)
         if kept is not None:
-            if now < kept[2]:
-                self._memory[key] = kept
-                for command, _outcome in kept[1]:
-                    self.metrics.add("lbc_requests_total", 'command="%s",outcome="cached"' % command)
-                return self._respond(connection, 200, kept[0], now, facts=[(fact[0], "cached") for fact in kept[1]])
-            self._memory_bytes -= len(kept[0])
+            body, facts = kept
+            for fact in facts:
+                self.metrics.add("lbc_requests_total", fact[2])
+            return self._respond(connection, 200, body, now, facts=facts)
         job = self._jobs.get(key)
         if job is None:
             job = Job(key, request.body, self.lanes.lane_of(request.body), connection.peer, now)
@@ -373,12 +371,9 @@ class Front(object):
         self._jobs.pop(job.key, None)
         for command, outcome in facts:
             self.metrics.add("lbc_requests_total", 'command="%s",outcome="%s"' % (command, outcome))
-        if words[:1] == ["keep"] and len(body) <= MEMORY_BYTES // 4:
-            self._memory[job.key] = body, facts, now + MEMORY_SECONDS
-            self._memory_bytes += len(body)
-            while self._memory_bytes > MEMORY_BYTES:
-                oldest = next(iter(self._memory))
-                self._memory_bytes -= len(self._memory.pop(oldest)[0])
+        if words[:1] == ["keep"]:
+            self._memory.put(job.key, body, [(fact[0], "cached", 'command="%s",outcome="cached"' % fact[0])
+                                             for fact in facts], now)
         self._reply(job, body, now, facts)
 
     def _failed(self, job, why):

@@ -114,6 +114,7 @@ def _limit(resource, word):
         hard = resource.getrlimit(number)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(number, (most, most))
+    os.nice(5)      # behind those who answer from memory
 
 
 def _drop(change):

@@ -138,9 +138,9 @@ class Lanes(object):
         self.changed(helper)
         if reply is not None:
             words, body = reply
-            if helper.job is None:
+            if not helper.ready:
                 helper.ready = True     # its first words
-            else:
+            elif helper.job is not None:
                 self.done(self._free(helper), words, body)
             self.pump(helper.lane, now)
 

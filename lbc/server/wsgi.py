@@ -7,15 +7,14 @@ from __future__ import absolute_import
 
 import os
 
-from .._py23 import OrderedDict, monotonic, to_bytes, to_text
+from .._py23 import monotonic, to_bytes, to_text
 from ..errors import LbcError
+from .memory import Memory
 from .messages import REASONS
 from .service import Service, failure
 from .settings import from_environment
 
 __all__ = ["Application", "application"]
-
-MEMORY_BYTES, MEMORY_SECONDS = 64 << 20, 60
 
 
 class Application(object):
@@ -28,7 +27,7 @@ class Application(object):
         self.settings, self.service = settings, Service(settings)
         self.metrics = Metrics()    # of this process: a scraper behind a load balancer sees one of them
         self._token = to_bytes("Bearer " + token) if token else None
-        self._lock, self._memory, self._bytes = Lock(), OrderedDict(), 0
+        self._lock, self._memory = Lock(), Memory()
 
     def __call__(self, environ, start_response):
         started = monotonic()
@@ -109,21 +108,15 @@ class Application(object):
         from hashlib import sha256
         key, now = sha256(body).digest(), monotonic()
         with self._lock:
-            kept = self._memory.pop(key, None)
-            if kept is not None and now < kept[2]:
-                self._memory[key] = kept
-                self._count([(fact[0], "cached") for fact in kept[1]])
-                return kept[0]
+            kept = self._memory.get(key, now)
             if kept is not None:
-                self._bytes -= len(kept[0])
+                self._count(kept[1])
+                return kept[0]
         reply = self.service.reply(body)
         with self._lock:
             self._count(reply.facts)
-            if reply.keep and len(reply.body) <= MEMORY_BYTES // 4 and key not in self._memory:
-                self._memory[key] = reply.body, reply.facts, now + MEMORY_SECONDS
-                self._bytes += len(reply.body)
-                while self._bytes > MEMORY_BYTES:
-                    self._bytes -= len(self._memory.pop(next(iter(self._memory)))[0])
+            if reply.keep:
+                self._memory.put(key, reply.body, [(fact[0], "cached") for fact in reply.facts], now)
         return reply.body
 
     def _count(self, facts):
