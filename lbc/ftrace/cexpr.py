@@ -70,8 +70,8 @@ class Expressions(object):
     def place(self, field, index=0):
         """Value "bytes" for what a string, array or dynamic field holds."""
         if field.kind in (STRING, ARRAY, NUMBER):
-            return Value("bytes", "o + %d" % field.offset, item=field.item, item_signed=field.signed,
-                         length="%d" % field.size)
+            length = "%d" % field.size if field.size else "(e - o - %d)" % field.offset  # `buf[]` goes on to the end
+            return Value("bytes", "o + %d" % field.offset, item=field.item, item_signed=field.signed, length=length)
         where = self.number(field, 4 * index)
         base = "o" if field.kind == DYNAMIC else "o + %d" % (field.offset + 4 * index + 4)
         return Value("bytes", self.assign("%s + (%s & 65535)" % (base, where)), item=field.item,

@@ -76,7 +76,7 @@ class RawTrace(object):
             self._add(row[0], row[1])
         self._fds, self._absent, self._checked = {}, {}, 0.0
         self._poller = select.poll()
-        self._tables = {}
+        self._tables, self._drained = {}, True
         self._stamps, self._rows, self._newest = [], [], 0  # read and not given out: times, lines or Events
         self._joiner = Joiner() if parsed else None
         try:
@@ -240,23 +240,30 @@ class RawTrace(object):
         return stamp
 
     def _event(self, cpu, number, key, stamp, page, start, end):
-        row, columns, pid = self._events.get(number), self.columns, split_key(key)[3]
-        head = self._table(cpu)[key]
-        if row is None:
-            self._printer(number)
-            row = self._events.get(number) or ("", _no_arguments, _no_place)
+        heads, in_ns = self._table(cpu), self.columns.in_ns
+        facts = heads.facts.get(key)
+        if facts is None:
+            facts = heads.facts[key] = self._facts(heads[key], number, key)
+        task, pid, flags, name, arguments, place = facts
         try:
-            function, offset, caller = row[2](page, start, end)
-            values = row[1](page, start, end)
+            function, offset, caller = place(page, start, end)
+            values = arguments(page, start, end)
         except _BAD_RECORD:
             function, offset, caller, values = None, None, None, {}
 
         def text():
-            return to_text(self._line(head, number, stamp, page, start, end).rstrip(b"\n"))
+            return to_text(self._line(heads[key], number, stamp, page, start, end).rstrip(b"\n"))
 
-        flags = to_text(head.rpartition(b"] ")[2]).strip()
-        return Event(stamp / 1e9 if columns.in_ns else float(stamp), to_text(columns.task(pid)), pid, cpu, flags, row[0],
-                     function, offset, caller, values, text)
+        return Event(stamp / 1e9 if in_ns else float(stamp), task, pid, cpu, flags, name, function, offset, caller, values,
+                     text)
+
+    def _facts(self, head, number, key):
+        """What all events that begin with ``key`` have in common."""
+        if number not in self._events:
+            self._printer(number)
+        name, arguments, place = self._events.get(number) or ("", _no_arguments, _no_place)
+        pid = split_key(key)[3]
+        return (to_text(self.columns.task(pid)), pid, to_text(head.rpartition(b"] ")[2]).strip(), name, arguments, place)
 
     def _give(self, events):
         scale = 1e9 if self.columns.in_ns else 1
@@ -323,8 +330,9 @@ class RawTrace(object):
         return found
 
     def _collect(self, fds):
-        """One round over ``fds``: what may be given out afterwards, in order of time."""
+        """One round over ``fds``: (whether anything new came, what may be given out now in order of time)."""
         stamps, bound, newest, mixed = self._stamps, self._newest, self._newest, self.parsed
+        first, self._drained = len(stamps), True
         if fds:
             self._refresh()
         for fd in sorted(fds, key=self._fds.get):
@@ -333,18 +341,19 @@ class RawTrace(object):
             mixed = mixed or 0 < before < len(stamps) and stamps[before] < stamps[before - 1]
             newest = max(newest, last)
             if not empty:
-                bound = min(bound, last)
+                bound, self._drained = min(bound, last), False
+        came = newest > self._newest or len(stamps) > first
         self._newest = newest
         if not stamps:
-            return []
+            return came, []
         rows = self._rows
         if mixed:  # stable: of records of one time those of the lower CPU are first, as in trace_pipe
             order = sorted(range(len(stamps)), key=stamps.__getitem__)
             stamps, rows = [stamps[at] for at in order], [rows[at] for at in order]
         # without new ones nobody has anything older
-        cut = bisect_right(stamps, bound) if fds and stamps[-1] > bound else len(stamps)
+        cut = bisect_right(stamps, bound) if came and stamps[-1] > bound else len(stamps)
         self._stamps, self._rows = stamps[cut:], rows[cut:]
-        return rows[:cut] if cut < len(rows) else rows
+        return came, rows[:cut] if cut < len(rows) else rows
 
     def _refresh(self):
         """Task names change: those that were printed so far are made anew."""
@@ -353,20 +362,19 @@ class RawTrace(object):
 
     def _next(self, timeout):
         """[line or Event] that are due, [] when there were none within ``timeout`` seconds."""
-        deadline, pause = monotonic() + timeout, 0
+        deadline = monotonic() + timeout
         while True:
             waiting = self._stamps or (self._joiner is not None and self._joiner.held)
-            left = max(deadline - monotonic(), 0)
-            if pause and waiting:
-                time.sleep(min(pause, self.hold))
-            fds = self._poll(0 if waiting else left)
-            rows = self._collect(fds)
-            if not fds and self._joiner is not None and self._joiner.held:
-                # nothing more came for the last event of each CPU
-                rows += self._flush_held()
-            if rows or (not fds and monotonic() >= deadline and not self._stamps):
+            fds = self._poll(self.hold if waiting else max(deadline - monotonic(), 0))
+            came, rows = self._collect(fds)
+            if not came and self._joiner is not None and self._joiner.held:
+                rows += self._flush_held()  # nothing more came for the last event of each CPU
+            if rows or not came and monotonic() >= deadline:
                 return rows
-            pause = self.hold
+            if came and self._drained:
+                time.sleep(self.hold)  # what comes meanwhile costs no wake-up of its own
+            elif fds and not came:
+                time.sleep(max(min(self.hold, deadline - monotonic()), 0))
 
     def _flush_held(self):
         """The events that were held for their stacks."""
@@ -394,9 +402,9 @@ class RawTrace(object):
         """The same for all that is left, when recording has stopped."""
         rows = []
         while True:
-            fds = self._poll(0)
-            rows += self._collect(fds)
-            if not fds and not self._stamps:
+            came, more = self._collect(self._poll(0))
+            rows += more
+            if not came and not self._stamps:
                 break
         if self._joiner is not None:
             rows += self._flush_held()
@@ -430,15 +438,16 @@ class RawTrace(object):
 
 
 class _Heads(dict):
-    """{first 8 bytes of a record: columns before the time} of one CPU."""
+    """{first 8 bytes of a record: columns before the time} of one CPU; ``facts``: the same for the parts of an Event."""
 
     def __init__(self, columns, cpu):
         dict.__init__(self)
-        self.columns, self.cpu = columns, cpu
+        self.columns, self.cpu, self.facts = columns, cpu, {}
 
     def __missing__(self, key):
         if len(self) >= MAX_HEADS:
             self.clear()
+            self.facts.clear()
         head = self[key] = self.columns.head(key, self.cpu)
         return head
 
