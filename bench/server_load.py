@@ -286,7 +286,8 @@ def main():
         failed = bool(wrong) or any([row["failures"] for row in rows])
         if options.gunicorn:
             port = free_port()
-            environ = dict(os.environ, LBC_SERVER_CACHE=cache, PYTHONPATH=ROOT)
+            environ = dict(os.environ, LBC_SERVER_CACHE=cache)
+            environ["PYTHONPATH"] = os.pathsep.join([ROOT] + [p for p in [os.environ.get("PYTHONPATH")] if p])
             process = subprocess.Popen([options.python, "-m", "gunicorn", "-b", "127.0.0.1:%d" % port, "-w",
                                         str(options.workers), "--threads", "100", "--keep-alive", "60",
                                         "lbc.server.wsgi:application"], env=environ, stderr=subprocess.DEVNULL)

@@ -8,7 +8,8 @@ import os
 import select
 
 from .._py23 import monotonic, to_bytes, to_text
-from ..errors import InputError, LbcError, NotSupported
+from ..elf.strip import strip_debug
+from ..errors import FormatError, InputError, LbcError, NotSupported
 from . import sandbox as boxes
 from .jail import FAILED
 from .store import private_folder
@@ -19,6 +20,7 @@ RESOURCE, HEADERS = "/clang", "/lbc"    # where the jail shows clang's own heade
 NAME = "bpf.c"      # of the source, in messages
 _MACHINES = {"x86_64": "x86", "aarch64": "arm64", "i686": "x86", "i386": "x86", "armv7l": "arm", "riscv64": "riscv",
              "s390x": "s390", "ppc64le": "powerpc", "loongarch64": "loongarch", "mips64": "mips"}
+_BIG_ENDIAN = frozenset(["s390x", "s390", "ppc64", "mips", "mips64", "sparc64"])
 _TRIAL = b"""int probe(void *ctx) { return 0; }
 #if __has_include("/etc/passwd") || __has_include("/proc/self/maps") || __has_include("/proc/1/status")
 #error files of the host are visible
@@ -112,7 +114,7 @@ class Compiler(object):
 
     def words(self, flags, machine, target):
         """clang's arguments; ``target``: folder with vmlinux.h, or None."""
-        words = ["-target", "bpf", "-O2", "-g", "-c", "-x", "c", "-nostdlibinc", "-resource-dir", RESOURCE,
+        words = ["-target", "bpfeb" if machine in _BIG_ENDIAN else "bpfel", "-O2", "-g", "-c", "-x", "c", "-nostdlibinc", "-resource-dir", RESOURCE,
                  "-fno-crash-diagnostics", "-fno-color-diagnostics", "-ferror-limit=50", "-Wno-unknown-warning-option",
                  "-D__TARGET_ARCH_" + _MACHINES.get(machine, machine)]
         words += ["-I" + folder for folder in (target, HEADERS if os.path.isdir(self.headers) else None) if folder]
@@ -139,6 +141,10 @@ class Compiler(object):
             return Outcome(b"", log[:262144], _reason(status, log), True)
         if not data:
             return Outcome(b"", log[:65536], "the compiler wrote no object", True)
+        try:
+            data = strip_debug(data)    # a vmlinux.h leaves half a megabyte of DWARF, which no loader reads
+        except FormatError as error:
+            return Outcome(b"", log[:65536], "the compiler wrote no usable object: %s" % error, True)
         return Outcome(data, log[:262144], None, True)
 
 

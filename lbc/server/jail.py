@@ -129,7 +129,6 @@ def _drop(change):
 def _exec(resource, kind, limits, argv, libraries, alive):
     """Become the program; never returns."""
     _drop(kind in ("root", "chroot"))
-    # after the change of uid, which clears it (kernel/cred.c, commit_creds)
     _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if alive is not None and select.select([alive], [], [], 0)[0]:
         os._exit(FAILED)    # the launcher died before that
@@ -159,6 +158,9 @@ def main(words=None):
                 os.chdir(WORK)
             _exec(resource, kind, limits, argv, libraries, None)
         _separate(kind)
+        # a server that is killed leaves no compiler behind; after the change of credentials, which clears it
+        # (kernel/cred.c, commit_creds)
+        _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         _fill(root, binds)
         alive, held = os.pipe()
         child = os.fork()

@@ -213,7 +213,8 @@ class Service(object):
     @staticmethod
     def _key(*parts):
         from hashlib import sha256
-        known = sha256(_VERSION)
+        from .. import __version__
+        known = sha256(_VERSION + to_bytes(__version__))
         for part in parts:
             known.update(to_bytes("%d:" % len(part)) + part)
         return known.hexdigest()
