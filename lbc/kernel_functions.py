@@ -263,9 +263,16 @@ class FunctionLists(object):
             found = [row for key in sorted(kall) for row in kall[key] if wanted.match(to_bytes(key[1]))]
         for row in found:  # `module:name` is looked for in the module, a bare name everywhere
             row.copies = len(kall.get((row.name, row.module), ())) if row.module else count.get(row.name, 0)
-        banned = self.blacklist()
-        names = {name for _, _, name in banned}
-        return sorted((row for row in found if ".cold" not in row.name and not row.name.startswith(INVALID)
-                       and not row.name.startswith(("__pfx_", "__cfi_")) and row.name not in names
-                       and not any(first <= row.address < last for first, last, _ in banned if row.address)),
-                      key=lambda row: (row.name, row.module, row.address))
+        return sorted(self._without_banned(found), key=lambda row: (row.name, row.module, row.address))
+
+    def _without_banned(self, rows):
+        """Those of ``rows`` that are functions of their own and not on kprobes' blacklist."""
+        from bisect import bisect_right
+        banned = sorted(self.blacklist())
+        names, starts = {name for _, _, name in banned}, [first for first, _, _ in banned]
+        for row in rows:
+            if row.name in names or ".cold" in row.name or row.name.startswith((INVALID, "__pfx_", "__cfi_")):
+                continue
+            at = bisect_right(starts, row.address) - 1
+            if at < 0 or row.address >= banned[at][1]:
+                yield row
