@@ -33,7 +33,7 @@ class Some(Resolver):
 
 TEXTS = [   # text, as the model spells it, bytes
     ("int", "int", 4), ("unsigned", "unsigned int", 4), ("unsigned int", "unsigned int", 4),
-        ("int unsigned", "unsigned int", 4),
+    ("int unsigned", "unsigned int", 4),
     ("long", "long", 8), ("long int", "long", 8), ("unsigned long", "unsigned long", 8), ("signed", "int", 4),
     ("long unsigned int", "unsigned long", 8), ("long long", "long long", 8),
     ("long long unsigned int", "unsigned long long", 8),
@@ -130,7 +130,7 @@ def test_32_bit():
 
 @pytest.mark.parametrize("text, words, column", [
     ("", "expected a type", 0), ("   ", "expected a type", 3), ("*", "expected a type, found `*`", 0),
-        ("const", "expected a type", 5),
+    ("const", "expected a type", 5),
     ("int int", "`int int` is no type", 0), ("unsigned struct x", "unexpected `struct`", 9),
     ("long long long", "no type", 0),
     ("short long", "no type", 0),
@@ -212,7 +212,7 @@ def test_spellings_mean_the_same():
 
 @pytest.mark.parametrize("pattern, yes, no", [
     ("tcp_%", "tcp_ tcp_v4", "xtcp_ tc TCP_v4"), ("%_read", "vfs_read _read", "read vfs_reads"),
-        ("%a%b%", "ab xaxbx aabb", "ba b a"),
+    ("%a%b%", "ab xaxbx aabb", "ba b a"),
     ("a%a", "aa aba", "a ab"), ("%", "x", ""), ("vfs_read", "vfs_read", "vfs_reads vfsxread"), ("a_c", "a_c", "abc"),
     ("*", "*", "x"),
     ("%%", "a", ""), ("a%b%c", "abc axbyc", "acb ab"),

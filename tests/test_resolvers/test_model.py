@@ -15,7 +15,7 @@ X = Record("struct", "x", 8)
 CALL = FuncType(INT, [Param("a", INT), Param("", Pointer(CHAR))])
 DECLARATIONS = [
     (INT, "int name"), (Pointer(CHAR), "char *name"), (Pointer(Pointer(X)), "struct x **name"),
-        (Array(INT, 4), "int name[4]"),
+    (Array(INT, 4), "int name[4]"),
     (Array(Array(INT, 2), 4), "int name[4][2]"), (Array(Pointer(CHAR), 3), "char *name[3]"),
     (Pointer(Array(CHAR, 3)), "char (*name)[3]"), (Pointer(CALL), "int (*name)(int, char *)"),
     (Pointer(Pointer(CALL)), "int (**name)(int, char *)"), (Array(Pointer(CALL), 2), "int (*name[2])(int, char *)"),
