@@ -1,6 +1,7 @@
 """lbc: kernel tracing and eBPF in pure Python.
 
-    from lbc import BpfObject          the names below are imported when first used: ``import lbc`` itself costs nothing
+    from lbc import BpfObject, FtraceSession     the names below are imported when first used: ``import lbc`` itself
+                                                 costs nothing
 """
 from __future__ import absolute_import
 
@@ -13,7 +14,8 @@ _PUBLIC = {"BpfObject": "lbc.bpf.object", "Kernel": "lbc.bpf.syscalls", "Btf": "
            "open_btf": "lbc.btf.parse",
            "Elf": "lbc.elf.reader", "open_elf": "lbc.elf.reader", "Poller": "lbc.bpf.events",
            "PerfBuffer": "lbc.bpf.events",
-           "RingBuffer": "lbc.bpf.events"}
+           "RingBuffer": "lbc.bpf.events",
+           "FtraceSession": "lbc.ftrace.tracing", "open_resolver": "lbc.resolvers", "Chain": "lbc.resolvers.base"}
 _ERRORS = ("LbcError InputError ExprError FormatError CompileError NotFoundError KernelError NotSupported "
            "PrivilegeError VerifierError "
            "FtraceError RelocError RemoteError").split()

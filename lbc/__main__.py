@@ -82,5 +82,10 @@ def main(argv=None):
     return _cli.run_main(name, module.main, words[1:])
 
 
+def surftrace():
+    """The command `surftrace`, under its old name."""
+    return main(["surftrace"] + sys.argv[1:])
+
+
 if __name__ == "__main__":
     sys.exit(main())

@@ -181,36 +181,45 @@ def fetch(name, refresh=False, folder=None):
             shutil.rmtree(work, ignore_errors=True)
     if name == "tools":
         write_wrappers(folder)
-    elif os.path.exists(os.path.join(folder, "btf-%s.raw" % target)):
-        os.unlink(os.path.join(folder, "btf-%s.raw" % target))  # of the kernel that was here before
+    for stale in ("btf-%s.raw" % target, "readme-%s.txt" % target):     # of the kernel that was here before
+        if os.path.exists(os.path.join(folder, stale)):
+            os.unlink(os.path.join(folder, stale))
     write_btf(rows[0], folder)
     return path
 
 
-def kernel_btf(image):
-    """The BTF inside a bzImage (Documentation/arch/x86/boot.rst: setup_sects, payload_offset, payload_length)."""
-    from lbc.elf.reader import Elf
+def unpack(image):
+    """The vmlinux inside a bzImage (Documentation/arch/x86/boot.rst: setup_sects, payload_offset, payload_length)."""
     with open(image, "rb") as f:
         data = f.read()
     offset, length = struct.unpack_from("<II", data, 0x248)
     start = ((data[0x1f1] or 4) + 1) * 512 + offset
     payload = data[start:start + length]
     if payload[:6] == b"\xfd7zXZ\0":
-        vmlinux = lzma.LZMADecompressor().decompress(payload)  # four bytes of size follow the stream
-    else:
-        vmlinux = subprocess.run(["zstd", "-dcq"], input=payload[:-4], stdout=subprocess.PIPE, check=True).stdout
-    elf = Elf(vmlinux)
-    return bytes(elf.data(elf.section(".BTF")))
+        return lzma.LZMADecompressor().decompress(payload)  # four bytes of size follow the stream
+    return subprocess.run(["zstd", "-dcq"], input=payload[:-4], stdout=subprocess.PIPE, check=True).stdout
+
+
+def tracefs_readme(vmlinux):
+    """What tracefs gives as README (readme_msg, kernel/trace/trace.c)."""
+    start = vmlinux.index(b"tracing mini-HOWTO:\n")
+    return vmlinux[start:vmlinux.index(b"\0", start)]
 
 
 def write_btf(row, folder):
-    """$LBC_LAB_DIR/btf-FOLDER.raw: the kernel's types, against which the pure tests relocate."""
-    target = os.path.join(folder, "btf-%s.raw" % row[1])
+    """$LBC_LAB_DIR/btf-FOLDER.raw: the kernel's types, against which the pure tests relocate; readme-FOLDER.txt: what
+    its tracefs says it takes."""
+    from lbc.elf.reader import Elf
+    targets = [os.path.join(folder, name % row[1]) for name in ("btf-%s.raw", "readme-%s.txt")]
     found = glob.glob(os.path.join(folder, row[1], "boot", "vmlinuz-*")) + \
         glob.glob(os.path.join(folder, row[1], "usr/lib/modules/*/vmlinuz"))
-    if found and not os.path.exists(target):
+    if not found or all(os.path.exists(target) for target in targets):
+        return
+    vmlinux = unpack(found[0])
+    elf = Elf(vmlinux)
+    for target, content in zip(targets, (bytes(elf.data(elf.section(".BTF"))), tracefs_readme(vmlinux))):
         with tempfile.NamedTemporaryFile(dir=folder, prefix="unpack-", delete=False) as f:  # others may do the same now
-            f.write(kernel_btf(found[0]))
+            f.write(content)
         os.chmod(f.name, 0o644)
         os.rename(f.name, target)
 

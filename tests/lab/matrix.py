@@ -66,6 +66,21 @@ def precompile(interpreters, arguments):
         process.wait()
 
 
+def compile_expressions(kernels, folder):
+    """FOLDER/KERNEL.expressions: the generated expressions of each kernel, which a guest would compile for minutes."""
+    running = []
+    for row in cache.KERNELS:
+        if row[0] in kernels:
+            btf, readme = [os.path.join(cache.DIR, name % row[1]) for name in ("btf-%s.raw", "readme-%s.txt")]
+            code = "import sys; from tests import exprlab; exprlab.prepare(*sys.argv[1:])"
+            running.append(subprocess.Popen([sys.executable, "-c", code, btf, readme,
+                                             os.path.join(folder, row[0] + ".expressions")], cwd=ROOT))
+        if len(running) == 2:
+            running.pop(0).wait()
+    for process in running:
+        process.wait()
+
+
 def run_kernel(kernel, interpreters, arguments, folder, report):
     """[Outcome] of one kernel, one for each Python."""
     share = os.path.join(folder, kernel)
@@ -74,8 +89,10 @@ def run_kernel(kernel, interpreters, arguments, folder, report):
     inner = ["python3", "tests/lab/guest.py", "/tmp/vmctl", seconds]
     inner += ["%s=%s" % (name, path) for name, path in interpreters] + ["--"] + arguments
     judge = os.path.join(folder, "libbpf_load")  # the guests see this machine's files
-    command = "%s%s" % ("LBC_JUDGE=%s " % shlex.quote(judge) if os.path.exists(judge) else "",
-                        " ".join(shlex.quote(word) for word in inner))
+    expressions = os.path.join(folder, kernel + ".expressions")
+    command = "%sLBC_EXPRESSIONS=%s %s" % (
+        "LBC_JUDGE=%s " % shlex.quote(judge) if os.path.exists(judge) else "", shlex.quote(expressions),
+        " ".join(shlex.quote(word) for word in inner))
     limit = time.time() + float(os.environ.get("LBC_KERNEL_SECONDS") or 1500)
     trouble = ""
     for _ in range(BOOTS):
@@ -178,6 +195,7 @@ def main(argv):
         os.makedirs(args.keep)
     folder = os.path.abspath(args.keep) if args.keep else tempfile.mkdtemp(prefix="lbc-matrix-")
     corpus.build(folder)  # a minute inside a guest; where it cannot be compiled its tests say why
+    compile_expressions(args.kernels.split(","), folder)
     kernels = args.kernels.split(",")
     queue = sorted(kernels, key=lambda name: SLOWEST_FIRST.index(name) if name in SLOWEST_FIRST else 9)
     found, mutex = {}, threading.Lock()
