@@ -74,6 +74,10 @@ class RawTrace(object):
         self._printers, self._bulks, self._events, self._own = {}, {}, {}, {}
         for row in rows:
             self._add(row[0], row[1])
+        for name in ("kernel_stack", "user_stack") if parsed else ():    # they become part of the event before them
+            path = "%s/events/ftrace/%s/format" % (root, name)
+            if files.exists(path):
+                self._add(read_format(files.read(path).decode("latin-1"), "ftrace", path), None)
         self._fds, self._absent, self._checked = {}, {}, 0.0
         self._poller = select.poll()
         self._tables, self._drained = {}, True

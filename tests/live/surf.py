@@ -5,7 +5,7 @@ import os
 import time
 
 from lbc._py23 import monotonic
-from lbc.errors import FtraceError, LbcError, NotFoundError
+from lbc.errors import FtraceError, NotFoundError
 from lbc.ftrace.tracing import FtraceSession
 from lbc.kernel_files import KernelFiles
 from lbc.resolvers import open_resolver
@@ -72,15 +72,12 @@ def need_function(name, *others):
     need_kprobes()
     for candidate in (name,) + others:
         try:
-            session = FtraceSession(["p " + candidate], types())
-        except (NotFoundError, FtraceError):
-            continue
-        session.close()
-        return candidate
-    try:
-        FtraceSession(["p " + name], types())
-    except LbcError as error:
-        return skip(str(error).split("\n")[0])
+            with FtraceSession(["p " + candidate], types()) as session:
+                session.start()
+            return candidate
+        except (NotFoundError, FtraceError) as error:
+            reason = str(error).split("\n")[0]
+    return skip(reason)
 
 
 def wait_until(condition, seconds=10.0):

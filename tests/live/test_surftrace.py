@@ -38,7 +38,8 @@ def test_entry_and_return():
     events = fresh_task(["p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users pid=%0->pid tgid=p->tgid "
                          "left=%0->se.run_node.rb_left", "r wake_up_new_task"], wanted=2)
     entry, back = one(events, "f0"), one(events, "f1")
-    assert entry.function == "wake_up_new_task" and entry.offset == 0
+    # kernels with endbr64 at the entry (6.x) show the instruction behind it
+    assert entry.function == "wake_up_new_task" and entry.offset in (0, 4)
     assert back.function == "wake_up_new_task" and back.caller and back.time >= entry.time
     assert entry.args["comm"] == comm() and entry.args["users"] == 1 and entry.args["left"] == 0
     assert entry.args["pid"] == entry.args["tgid"] > os.getpid() or entry.args["pid"] < os.getpid()
@@ -178,7 +179,8 @@ def test_tcp():
 
 
 def test_receive_core():
-    """2.4 by the document's own function; since 5.7 its argument is a pointer to the pointer."""
+    """2.4 by the document's own function; since 5.7 its argument is a pointer to the pointer.  Where only a copy of it
+    is left (.constprop.0), lbc says so."""
     need_function("__netif_receive_skb_core")
     sums = []
     events = traced(["p __netif_receive_skb_core proto=@(struct iphdr *)l3%0->protocol ip_src=@(struct iphdr *)%0->saddr "
@@ -228,9 +230,6 @@ def test_wildcards():
         session.start()
         os.stat("/proc/self/stat")
         assert "vfs_statx" in [event.function for event in mine(session.drain())]
-    with pytest.raises(InputError) as error:
-        FtraceSession(["p *"], types(), max_probes=10)
-    assert "--max-probes" in str(error.value) or "10" in str(error.value)
 
 
 def test_kernel_stack():
