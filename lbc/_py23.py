@@ -17,6 +17,7 @@ lazy_module(name, look_up) attributes of a module that are made when first asked
 signal          the signal module without its enums, which cost 2 ms to make
 url_library(), http_library() what opens URLs, and what speaks HTTP below it; imported when called
 open_database(path, error) read-only sqlite3 connection
+sha256(data)    hexadecimal digits, without the OpenSSL that hashlib loads (5 ms, 3 MB)
 near(name, names)          up to three similar names, best first
 """
 from __future__ import absolute_import
@@ -158,6 +159,18 @@ def open_database(path, refuse):
     connection = sqlite3.connect(path, check_same_thread=False)
     connection.execute("PRAGMA query_only=1")
     return connection
+
+
+def sha256(data):
+    """64 hexadecimal digits."""
+    try:
+        from _sha256 import sha256 as make      # to 3.11
+    except ImportError:
+        try:
+            from _sha2 import sha256 as make    # 3.12
+        except ImportError:
+            from hashlib import sha256 as make  # an interpreter that leaves it all to OpenSSL
+    return make(data).hexdigest()
 
 
 def near(name, names, count=3):

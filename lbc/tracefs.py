@@ -14,8 +14,8 @@ from . import residue
 from ._py23 import range, to_bytes, to_text
 from .errors import FtraceError, KernelError, NotSupported, PrivilegeError, errno_text
 
-__all__ = ["find_tracefs", "need_tracefs", "event_id", "last_error", "add_event", "define_event", "refusal", "ProbeEvent",
-           "remove_event", "Instance", "remove_instance", "sweep"]
+__all__ = ["find_tracefs", "need_tracefs", "event_id", "last_error", "add_event", "define_event", "refusal",
+           "ProbeEvent", "remove_event", "Instance", "remove_instance", "sweep"]
 
 _PLACES = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 MAX_NAME = 63   # MAX_EVENT_NAME_LEN - 1, kernel/trace/trace.h

@@ -1,4 +1,5 @@
-"""Random expressions compiled for one kernel and packed into few probe events: what tests/live/test_surftrace_generated.py
+"""Random expressions compiled for one kernel and packed into few probe events: what
+tests/live/test_surftrace_generated.py
 writes into that kernel's kprobe_events.  tests/lab/matrix.py prepares the 10,000 of each kernel where Python is quick.
 """
 from __future__ import absolute_import
@@ -19,8 +20,10 @@ PACK = 60           # variables of one event
 FILTERED = 60       # so many keep an event of their own, for their filters
 # Of all kernels of the lab; none is so hot that a probe on it for a moment would matter.
 FUNCTIONS = """wake_up_new_task do_exit vfs_read vfs_write vfs_fsync vfs_open vfs_create vfs_unlink vfs_mkdir vfs_rename
-    vfs_getattr vfs_statx do_filp_open filp_close path_lookupat security_file_open security_inode_create ip_rcv tcp_v4_rcv
-    tcp_sendmsg tcp_recvmsg udp_sendmsg udp_recvmsg tcp_connect tcp_close ip_output kfree_skb_partial __alloc_skb dev_queue_xmit
+    vfs_getattr vfs_statx do_filp_open filp_close path_lookupat security_file_open security_inode_create ip_rcv
+    tcp_v4_rcv
+    tcp_sendmsg tcp_recvmsg udp_sendmsg udp_recvmsg tcp_connect tcp_close ip_output kfree_skb_partial __alloc_skb
+    dev_queue_xmit
     sock_sendmsg sk_alloc submit_bio blk_mq_submit_bio generic_file_read_iter generic_file_write_iter filemap_fault
     handle_mm_fault do_mmap __do_munmap copy_process kernel_clone proc_pid_status seq_read icmp_rcv
     tcp_set_state inet_csk_accept unix_stream_sendmsg pipe_write pipe_read do_wait kill_pid_info""".split()
@@ -42,7 +45,8 @@ def compile_all(resolver, features, count=COUNT, seed=SEED, known=None):
     """{"events": [definition behind the name], "filters": [(definition, filter)], "refused": n, "taken": n}.
 
     ``known``: functions that can be probed; each definition is "p FUNCTION v0=... v1=..." """
-    functions = [found for name in FUNCTIONS if known is None or name in known for found in resolver.functions(name)[:1]]
+    functions = [found for name in FUNCTIONS if known is None or name in known for found in resolver.functions(name)[
+                                                                                                               :1]]
     target = _probe.Target(ARCHES["x86_64"], False, None, features[1], features[0])
     packs, events, filters, refused, taken = {}, [], [], 0, 0
     for text in exprgen.expressions(resolver, functions, count, seed):

@@ -88,7 +88,8 @@ class Columns(object):
             rows = [line.split() for line in self.files.read(self.root + "/saved_tgids").split(b"\n")]
         except KernelError:
             return
-        self.tgids = {int(row[0]): int(row[1]) for row in rows if len(row) == 2 and row[0].isdigit() and row[1].isdigit()}
+        self.tgids = {int(row[0]): int(row[1]) for row in rows if len(row) ==
+                      2 and row[0].isdigit() and row[1].isdigit()}
 
     def task(self, pid):
         """Name of a task as the kernel shows it (bytes)."""

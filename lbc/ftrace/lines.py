@@ -18,11 +18,13 @@ MAX_LINES = 1 << 12     # that one event may go on for
 
 class Event(object):
     """One event.  ``time``: seconds of the trace clock (raw units for a clock without); ``task``, ``pid``, ``cpu``,
-    ``flags`` (as printed, "" without irq-info); ``name``: the probe or event; ``function``: the probed function (None for
+    ``flags`` (as printed, "" without irq-info); ``name``: the probe or event; ``function``: the probed function (None
+    for
     events and for addresses), ``offset``: of the probe in it, or the address; ``caller``: of a return probe, else None;
     ``args``: {name: number, text, list, None for (fault)}, converted values as shown; ``text``: the line (or f() ->
     line, asked once); ``stack``: [text] of the frames, innermost first."""
-    __slots__ = ("time", "task", "pid", "cpu", "flags", "name", "function", "offset", "caller", "args", "_text", "stack")
+    __slots__ = ("time", "task", "pid", "cpu", "flags", "name", "function", "offset", "caller", "args", "_text",
+                 "stack")
 
     def __init__(self, time, task, pid, cpu, flags, name, function=None, offset=None, caller=None, args=None, text="",
                  stack=None):
@@ -192,7 +194,8 @@ def _array(text):
 
 def spans(text, order=None):
     """[(name, start, end, kind)] of the values in ` name=value ...`; kind: '"' a string, "'" a character, "{" an array,
-    "" anything else.  Quotes and braces are inside of the span.  ``order``: the names of a probe's variables, where they
+    "" anything else.  Quotes and braces are inside of the span.  ``order``: the names of a probe's variables, where
+    they
     are known: a string that looks like other variables is then no riddle."""
     found = []
     if order:

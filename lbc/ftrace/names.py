@@ -39,7 +39,8 @@ class _Names(dict):
 
 
 class KernelNames(printfmt.Names):
-    """printfmt.Names of the running kernel.  ``root``: the tracefs folder; ``options``: set of trace_options that are on;
+    """printfmt.Names of the running kernel.  ``root``: the tracefs folder; ``options``: set of trace_options that are
+    on;
     ``enumerator``: f(name) -> number or None; ``user_frames``: f(tgid, addresses) -> texts, for stacks of processes."""
 
     def __init__(self, files, root, options=(), enumerator=None, user_frames=None, symbols=None):
@@ -90,7 +91,8 @@ class KernelNames(printfmt.Names):
         if row is None:
             return b"0x%x" % address
         start, size, name, module = row
-        return b"%s+0x%x/0x%x%s" % (to_bytes(name), address - start, size, b" [%s]" % to_bytes(module) if module else b"")
+        return b"%s+0x%x/0x%x%s" % (to_bytes(name), address - start, size,
+                                    b" [%s]" % to_bytes(module) if module else b"")
 
     def _without_offset(self, address):
         """sprint_symbol_no_offset()."""

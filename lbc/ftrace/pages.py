@@ -6,7 +6,8 @@ Documentation/trace/ring-buffer-design.rst, kernel/trace/ring_buffer.c.  A page 
 
 and its data are events, each a word of 5 bits type or length and 27 bits of time since the one before:
 
-    1..28  record of 4 * that many bytes          29  padding: end of the page when the time is 0, else a discarded event
+    1..28  record of 4 * that many bytes          29  padding: end of the page when the time is 0, else a discarded
+    event
     0      record whose length is the next word   30  time extend: 27 + 32 bits of time, no record
                                                   31  absolute time stamp of 59 bits
 """
@@ -56,7 +57,8 @@ def begins(page, layout):
 def following(page, at, end, stamp):
     """The first record at or behind ``at``: (time, first 8 bytes as a number, offset, end of it), or None.
 
-    ``stamp``: the time before it.  The time is in the units of the trace clock, offset and end are positions in ``page``.
+    ``stamp``: the time before it.  The time is in the units of the trace clock, offset and end are positions in
+    ``page``.
     A record is at least 8 bytes long (struct trace_entry: type, flags, preempt count, pid); what cannot be one ends the
     page.
     """

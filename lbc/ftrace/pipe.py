@@ -23,7 +23,8 @@ HOLD_MS = 20                # how long events wait for what may belong to them (
 
 
 class TextTrace(object):
-    """Reads trace_pipe of the instance at ``folder``.  ``rows``: [(EventFormat, converters), ...], more columns allowed;
+    """Reads trace_pipe of the instance at ``folder``.  ``rows``: [(EventFormat, converters), ...], more columns
+    allowed;
     ``parsed``: ``poll`` gives lines.Event instead of lines.  KernelError when the pipe does not open."""
 
     def __init__(self, folder, rows=(), parsed=False):
@@ -61,7 +62,8 @@ class TextTrace(object):
             except OSError as error:
                 if error.errno in (errno.EAGAIN, errno.EINTR):
                     break
-                raise KernelError("read %s: %s" % (self.path, errno_text(error.errno)), "read", error.errno, cause=error)
+                raise KernelError("read %s: %s" % (self.path, errno_text(error.errno)), "read", error.errno,
+                                  cause=error)
             if not part:
                 break
             parts.append(part)
@@ -94,7 +96,8 @@ class TextTrace(object):
                 self._count(lost_line(line))
         if not self.converters or not raw:
             return raw
-        return to_bytes("".join([convert_line(line, self.converters, self._orders) + "\n" for line in self._lines(raw)]))
+        return to_bytes(
+            "".join([convert_line(line, self.converters, self._orders) + "\n" for line in self._lines(raw)]))
 
     def _count(self, row):
         if row is not None:

@@ -97,8 +97,9 @@ class Planner(object):
             if not names:
                 raise NotFoundError("event", "%s/%s" % (system, name), folder)
             if len(names) > self.max_probes:
-                raise InputError("`%s/%s` matches %d events, more than %d" % (system, name, len(names), self.max_probes),
-                                 hint="narrow it, or allow more with --max-probes %d" % len(names))
+                raise InputError("`%s/%s` matches %d events, more than %d" % (
+                    system, name, len(names), self.max_probes),
+                    hint="narrow it, or allow more with --max-probes %d" % len(names))
         else:
             names = [(system, name)]
         return [self._event(probe, *pair) for pair in names]

@@ -1,4 +1,5 @@
-"""Values as the kernel's printf extensions show them (Documentation/core-api/printk-formats.rst, lib/vsprintf.c), and the
+"""Values as the kernel's printf extensions show them (Documentation/core-api/printk-formats.rst, lib/vsprintf.c), and
+the
 helpers of trace events (__print_flags and so on).  Everything takes and gives bytes.
 """
 from __future__ import absolute_import
@@ -137,7 +138,8 @@ def bit_list(raw, count):
 
 
 def print_flags(value, separator, rows):
-    """__print_flags: names of the bits of ``value`` in the order of ``rows`` [(mask, name)], the rest in hexadecimal."""
+    """__print_flags: names of the bits of ``value`` in the order of ``rows`` [(mask, name)], the rest in
+    hexadecimal."""
     out = []
     for mask, name in rows:
         if not value:
@@ -153,7 +155,8 @@ def print_flags(value, separator, rows):
 def print_array(raw, item):
     """__print_array: `{0x1,0x2}`."""
     count = len(raw) // item
-    return b"{" + b",".join([b"0x%x" % value for value in struct.unpack_from("=%d%s" % (count, _SIZES[item]), raw)]) + b"}"
+    return b"{" + b",".join([b"0x%x" % value for value in struct.unpack_from("=%d%s" %
+                            (count, _SIZES[item]), raw)]) + b"}"
 
 
 def divide(left, right):

@@ -56,8 +56,10 @@ def open_trace(files, root, folder, rows, parsed=False, text=False, user_symbols
 
 
 class RawTrace(object):
-    """Reads the per-CPU buffers of the instance at ``folder``, which must be the caller's own: its buffer_percent is set
-    to 0, so that a first event wakes.  Parameters as of ``open_trace``; ``hold_ms``: how long lines may wait for those of
+    """Reads the per-CPU buffers of the instance at ``folder``, which must be the caller's own: its buffer_percent is
+    set
+    to 0, so that a first event wakes.  Parameters as of ``open_trace``; ``hold_ms``: how long lines may wait for those
+    of
     other CPUs.  NotSupported or FormatError where only the kernel itself can print; KernelError.
 
     ``lost``: events overwritten before they were read, as far as is known.
@@ -258,8 +260,8 @@ class RawTrace(object):
         def text():
             return to_text(self._line(heads[key], number, stamp, page, start, end).rstrip(b"\n"))
 
-        return Event(stamp / 1e9 if in_ns else float(stamp), task, pid, cpu, flags, name, function, offset, caller, values,
-                     text)
+        return Event(stamp / 1e9 if in_ns else float(stamp), task, pid, cpu, flags, name, function, offset, caller,
+                     values, text)
 
     def _facts(self, head, number, key):
         """What all events that begin with ``key`` have in common."""
@@ -267,7 +269,8 @@ class RawTrace(object):
             self._printer(number)
         name, arguments, place = self._events.get(number) or ("", _no_arguments, _no_place)
         pid = split_key(key)[3]
-        return (to_text(self.columns.task(pid)), pid, to_text(head.rpartition(b"] ")[2]).strip(), name, arguments, place)
+        return (to_text(self.columns.task(pid)), pid, to_text(
+            head.rpartition(b"] ")[2]).strip(), name, arguments, place)
 
     def _give(self, events):
         scale = 1e9 if self.columns.in_ns else 1
@@ -442,7 +445,8 @@ class RawTrace(object):
 
 
 class _Heads(dict):
-    """{first 8 bytes of a record: columns before the time} of one CPU; ``facts``: the same for the parts of an Event."""
+    """{first 8 bytes of a record: columns before the time} of one CPU; ``facts``: the same for the parts of an
+    Event."""
 
     def __init__(self, columns, cpu):
         dict.__init__(self)

@@ -30,7 +30,8 @@ class Session(object):
     """``plan``: plan.Plan; ``files``: KernelFiles; ``echo``: f(text) for the shell lines that do the same, or None;
     ``explain``: f(entry, FtraceError) -> LbcError for a refused probe, or None; ``pids``: only these threads and, with
     ``follow``, what they start; ``parsed``: poll() gives lines.Event instead of text; ``text``: read the text pipe
-    even where raw pages could be read; ``user_symbols``: names in stacks of processes; ``enumerator``: f(name) -> number
+    even where raw pages could be read; ``user_symbols``: names in stacks of processes; ``enumerator``: f(name) ->
+    number
     for events that print names of enumerators."""
 
     def __init__(self, plan, files=None, echo=None, explain=None, pids=(), follow=True, parsed=False, text=False,

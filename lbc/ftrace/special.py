@@ -161,11 +161,10 @@ def _syscall(format, names, in_ns):
         return compiler.printer(shown + ")\n", codes, in_ns)
     if call == "openat" and names.syscall_args > 1 and len(fields) == 4:
         return _openat(compiler, fields, in_ns)
-    compiler.space.update(user_bytes=_user_bytes, lossy=_until_zero)
+    compiler.space.update(user_bytes=_user_bytes, lossy=_until_zero, X=_Arguments())
     for position, field in enumerate(fields):
-        code = "%s & %d" % (compiler.number(field), ULONG_MAX)
         shown += "%s%s: %%s" % (", " if position else "", field.name)
-        codes.append("(b'%%d' if (%s) < 10 else b'0x%%x') %% (%s)" % (code, code))
+        codes.append("X[%s]" % compiler.number(field))
         extra = format.by_name.get("__%s_val" % field.name)
         if extra is None:
             continue
@@ -178,6 +177,16 @@ def _syscall(format, names, in_ns):
             shown += ' "%s"'
             codes.append("lossy(%s)" % raw)
     return compiler.printer(shown + ")\n", codes, in_ns)
+
+
+class _Arguments(dict):
+    """{argument of a system call: its text}; most come again and again."""
+
+    def __missing__(self, value):
+        if len(self) > 4096:
+            self.clear()
+        text = self[value] = b"%d" % value if 0 <= value < 10 else b"0x%x" % (value & ULONG_MAX)
+        return text
 
 
 def _until_zero(raw):

@@ -33,8 +33,9 @@ class FtraceSession(Session):
         if planner is None:
             planner = make_planner(as_resolver(resolver), "", pid, max_probes, files=files)
         plan = make_plan(planner, expressions, stack, ustack, comm, buffer_kb, clock)
-        Session.__init__(self, plan, files, echo, explainer(planner), threads_of(pid) if pid else options.pop("pids", ()),
-                         parsed=parsed, user_symbols=ustack, enumerator=planner.types.enumerator, **options)
+        pids = threads_of(pid) if pid else options.pop("pids", ())
+        Session.__init__(self, plan, files, echo, explainer(planner), pids, parsed=parsed,
+                         user_symbols=ustack, enumerator=planner.types.enumerator, **options)
 
     def run(self, duration=None, step_ms=200):
         """Yields what comes, for ``duration`` seconds (None: for ever); then what is left."""
@@ -53,7 +54,8 @@ class FtraceSession(Session):
 
 
 def explainer(planner):
-    """f(Entry, FtraceError) -> LbcError: the reason behind the kernel's refusal of a kernel probe; others as they are."""
+    """f(Entry, FtraceError) -> LbcError: the reason behind the kernel's refusal of a kernel probe; others as they
+    are."""
     def explain(entry, error):
         probe = entry.compiled.probe
         if probe.kind not in "pr" or not isinstance(error, FtraceError) or not error.path.endswith("kprobe_events"):

@@ -118,7 +118,7 @@ def _summary(session, options):
     if lost:
         sys.stderr.write("surftrace: %d events lost: the buffer was full; a filter, or --buffer KB, helps\n" % lost)
     if missed:
-        sys.stderr.write("surftrace: %d hits missed by probes (%s): they were hit while they were being handled, or too "
-                         "many calls were under way for a return probe\n" % (
+        sys.stderr.write("surftrace: %d hits missed by probes (%s): they were hit while they were being handled, or "
+                         "too many calls were under way for a return probe\n" % (
                              missed, ", ".join("%s: %d" % pair for pair in sorted(session.missed.items()))))
     return LOST if options.strict and (lost or missed) else 0

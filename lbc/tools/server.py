@@ -21,9 +21,11 @@ The compiler sees itself, its headers and nothing else: no file of this machine,
     $ python -m lbc server --hive /srv/hive &
     {"address": "127.0.0.1:7655", "event": "start", "sandbox": "root", ...}
     $ curl -s 127.0.0.1:7655/lbc -d '[{"cmd": "type", "type": "pid_t", "ver": "6.1.0-13-amd64", "arch": "x86_64"}]'
-    {"result":"success","status":true,"code":200,"res":[{"log": "ok.", "res": {"name": "pid_t", "type": "int", "size": 4}}]}
+    {"result":"success","status":true,"code":200,"res":[{"log": "ok.", "res": {"name": "pid_t", "type": "int", "size":
+    4}}]}
 
-POST /lbc, GET /healthz, GET /metrics (Prometheus).  The log is JSON lines on stderr.  SIGTERM ends it when what is under
+POST /lbc, GET /healthz, GET /metrics (Prometheus).  The log is JSON lines on stderr.  SIGTERM ends it when what is
+under
 way is done.  Exit status 0; 1 when it cannot start, 2 for wrong usage.
 """
 from __future__ import absolute_import

@@ -63,8 +63,9 @@ OPTIONS = [
     ("", "--comm", "comm", str, None), ("-c", "--command", "command", str, None),
     ("-n", "--count", "count", _cli.positive_int, None), ("-D", "--duration", "duration", _cli.positive_seconds, None),
     ("", "--max-probes", "max_probes", _cli.positive_int, 100), ("", "--buffer", "buffer", _cli.positive_int, None),
-    ("-s", "--stack", "stack", None, None), ("", "--ustack", "ustack", None, None), ("-j", "--json", "json", None, None),
-    ("-q", "--quiet", "quiet", None, None), ("-t", "--time", "time", _choice(*TIMES), "boot"),
+    ("-s", "--stack", "stack", None, None), ("", "--ustack", "ustack", None, None),
+    ("-j", "--json", "json", None, None), ("-q", "--quiet", "quiet", None, None),
+    ("-t", "--time", "time", _choice(*TIMES), "boot"),
     ("", "--text", "text", None, None), ("", "--strict", "strict", None, None),
     ("-m", "--mode", "mode", str, "auto"), ("-d", "--db", "db", str, None), ("-r", "--rip", "server", str, None),
     ("-v", "--vmlinux", "vmlinux", str, None), ("-a", "--arch", "arch", str, ""), ("-S", "--show", "show", None, None),
@@ -134,7 +135,8 @@ def main(argv=None):
         raise _cli.UsageError("-c and -p exclude each other")
     foreign = bool(options.arch) and options.arch != host.machine()
     if foreign and not (options.show or options.output):
-        raise _cli.UsageError("-a %s: this machine is %s; only -S and -o work for another" % (options.arch, host.machine()))
+        raise _cli.UsageError("-a %s: this machine is %s; only -S and -o work for another" % (
+            options.arch, host.machine()))
     types = types_of(options)
     planner = make_planner(types, options.arch, options.pid, options.max_probes, options.vmlinux, check=not foreign)
     planner.only_shown = options.show or bool(options.output)

@@ -51,11 +51,11 @@ def test_filters():
     need_function("wake_up_new_task")
     name = comm()
     yes = ['comm=="%s"' % name, 'comm!="|&( )"', 'comm~"*%s"' % name[-3:], '(pid>0)&&(pid<4194305)', '!(pid==0)',
-           'pid&0x7fffffff', 'common_pid==%d' % os.getpid(), 'comm=="%s"||comm=="(x y)"' % name, 'sig==-1', 'COMM=="%s"' % name]
+           'pid&0x7fffffff', 'common_pid==%d' % os.getpid(), 'comm=="%s"||comm=="(x y)"' % name, 'sig==17',
+           'COMM=="%s"' % name]
     no = ['comm=="no | such"', 'pid<0', 'common_pid!=%d' % os.getpid(), 'comm~"?"', 'sig==1']
     text = "p wake_up_new_task comm=%0->comm pid=S%0->pid sig=S%0->exit_signal f:"
-    # exit_signal of a child made by fork is SIGCHLD; sig is 17
-    yes[yes.index('sig==-1')] = 'sig==17'
+    # sig: exit_signal of a child made by fork, SIGCHLD
     events = mine(fresh_task([text + condition for condition in yes + no], wanted=len(yes)))
     assert sorted(event.name for event in events) == sorted("f%d" % n for n in range(len(yes)))
 
@@ -107,8 +107,8 @@ def test_globals_and_addresses():
         skip("has no task_group_cache")
     event = one(fresh_task([
         "p wake_up_new_task point=@task_group_cache name=!(struct kmem_cache*)@task_group_cache->name "
-        "size=!(struct kmem_cache*)@task_group_cache->size again=@0x%x name2=!(struct kmem_cache*)@0x%x->name jiffies=@jiffies"
-        % (address, address)]))
+        "size=!(struct kmem_cache*)@task_group_cache->size again=@0x%x name2=!(struct kmem_cache*)@0x%x->name "
+        "jiffies=@jiffies" % (address, address)]))
     assert event.args["point"] == event.args["again"] >= 1 << 63
     assert event.args["name"] == event.args["name2"]
     if os.path.exists("/sys/kernel/slab/task_group"):
@@ -183,8 +183,9 @@ def test_receive_core():
     is left (.constprop.0), lbc says so."""
     need_function("__netif_receive_skb_core")
     sums = []
-    events = traced(["p __netif_receive_skb_core proto=@(struct iphdr *)l3%0->protocol ip_src=@(struct iphdr *)%0->saddr "
-                     "data=X@(struct iphdr *)l3%0->sdata[1] f:proto==1&&ip_src==127.0.0.1"], lambda: sums.append(ping()))
+    events = traced(["p __netif_receive_skb_core proto=@(struct iphdr *)l3%0->protocol "
+                     "ip_src=@(struct iphdr *)%0->saddr data=X@(struct iphdr *)l3%0->sdata[1] "
+                     "f:proto==1&&ip_src==127.0.0.1"], lambda: sums.append(ping()))
     assert sums[0] in [event.args["data"] for event in events]
 
 
@@ -211,8 +212,9 @@ def test_enum_bitfield_array_and_container():
     """Members of every kind, against what /proc and the system calls say."""
     need_function("wake_up_new_task")
     event = one(fresh_task([
-        "p wake_up_new_task nice=S%0->static_prio exec=%0->in_execve up=container_of(&p->se, struct task_struct, se)->pid "
-        "pid=p->pid where=X&p->comm task=X%0 mask=%0->cpus_mask.bits[0] ids=%0->rcu_read_lock_nesting"]))
+        "p wake_up_new_task nice=S%0->static_prio exec=%0->in_execve "
+        "up=container_of(&p->se, struct task_struct, se)->pid pid=p->pid "
+        "where=X&p->comm task=X%0 mask=%0->cpus_mask.bits[0] ids=%0->rcu_read_lock_nesting"]))
     assert event.args["nice"] == 120 + os.nice(0) and event.args["exec"] == 0
     assert event.args["up"] == event.args["pid"]
     offset = event.args["where"] - event.args["task"] if isinstance(event.args["where"], int) else None

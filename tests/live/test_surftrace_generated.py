@@ -139,8 +139,9 @@ def plain_fetches(count):
         except LbcError:
             continue
         for fetch, (name, spelled) in zip(compiled.fetches, compiled.fetch):
-            if (fetch.store in ("number", "bits") and fetch.source.kind == "reg" and fetch.converter is None and fetch.loads
-                    and not any(user for _, user in fetch.loads) and len(fetch.loads) < 5 and spelled not in seen):
+            if (fetch.store in ("number", "bits") and fetch.source.kind == "reg" and fetch.converter is None
+                    and fetch.loads and not any(user for _, user in fetch.loads) and len(fetch.loads) < 5
+                    and spelled not in seen):
                 seen.add(spelled)
                 found.append((spelled, fetch))
                 if len(found) == count:

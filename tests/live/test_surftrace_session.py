@@ -127,7 +127,8 @@ def test_lines_and_echo():
     assert status == 0 and err == ""
     assert lines[:3] == ["echo 1 > %s/events/sched/sched_process_fork/enable" % shown,
                          "echo 0 > %s/options/stacktrace" % shown, "echo 1 > %s/tracing_on" % shown]
-    assert lines[-2:] == ["echo 0 > %s/events/sched/sched_process_fork/enable" % shown, "echo 0 > %s/tracing_on" % shown]
+    assert lines[-2:] == ["echo 0 > %s/events/sched/sched_process_fork/enable" %
+                          shown, "echo 0 > %s/tracing_on" % shown]
     events = lines[3:-2]
     assert events and all(re.match(r" *sh-\d+ +\[\d+\] \S+ +\d+\.\d{6}: sched_process_fork: comm=sh pid=", line)
                           for line in events), events

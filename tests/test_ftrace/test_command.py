@@ -61,7 +61,8 @@ def test_inherits_nothing(tmp_path):
     path = tmp_path / "out"
     mine = os.open("/dev/null", os.O_RDONLY)
     fd = os.dup(mine)
-    child = Held(["sh", "-c", "exec 2>/dev/null; ls /proc/self/fd > %s; grep SigIgn /proc/self/status >> %s" % (path, path)])
+    child = Held(["sh", "-c", "exec 2>/dev/null; ls /proc/self/fd > %s; grep SigIgn /proc/self/status >> %s" % (
+        path, path)])
     child.go()
     assert wait(child) == 0
     os.close(mine)

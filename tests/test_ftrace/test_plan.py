@@ -73,7 +73,8 @@ def test_own_group_and_settings():
     names = Names("/t", "/t/instances/lbc_1", "lbc_1")
     assert plan.setup(names) == [
         ("/t/instances/lbc_1/buffer_size_kb", "64", False), ("/t/kprobe_events", "p:lbc_1/f0 f a=%di:u64", True),
-        ("/t/instances/lbc_1/events/lbc_1/f0/enable", "1", False), ("/t/instances/lbc_1/options/stacktrace", "0", False),
+        ("/t/instances/lbc_1/events/lbc_1/f0/enable", "1", False),
+        ("/t/instances/lbc_1/options/stacktrace", "0", False),
         ("/t/instances/lbc_1/options/userstacktrace", "1", False), ("/t/instances/lbc_1/tracing_on", "1", False)]
     assert ("/t/kprobe_events", "-:lbc_1/f0", True) in plan.undo(names)
 
@@ -89,7 +90,8 @@ def test_quote(text):
 def test_script(tmp_path):
     """bash runs it against a folder that looks like tracefs: the writes arrive, and all is undone at its end."""
     hostile = "p f a=%di f:common_comm=='$(touch /tmp/lbc-was-run)'"
-    plan = Plan([entry("p f a=%di", "f0", "f"), entry("e sched/sched_stat_wait f:delay>3", "sched_stat_wait", "", "sched")])
+    plan = Plan([entry("p f a=%di", "f0", "f"), entry(
+        "e sched/sched_stat_wait f:delay>3", "sched_stat_wait", "", "sched")])
     text = bash_script(plan, ["p f a=%di", "e x\n$(exit)", hostile], "6.1.0'x", "x86_64")
     root = tmp_path / "t"
     (root / "events").mkdir(parents=True)

@@ -1,0 +1,2 @@
+"""Tests of lbc.render."""
+from __future__ import absolute_import
