@@ -15,7 +15,8 @@ _PUBLIC = {"BpfObject": "lbc.bpf.object", "Kernel": "lbc.bpf.syscalls", "Btf": "
            "Elf": "lbc.elf.reader", "open_elf": "lbc.elf.reader", "Poller": "lbc.bpf.events",
            "PerfBuffer": "lbc.bpf.events",
            "RingBuffer": "lbc.bpf.events",
-           "FtraceSession": "lbc.ftrace.tracing", "open_resolver": "lbc.resolvers", "Chain": "lbc.resolvers.base"}
+           "build": "lbc.compiler", "FtraceSession": "lbc.ftrace.tracing",
+           "open_resolver": "lbc.resolvers", "Chain": "lbc.resolvers.base"}
 _ERRORS = ("LbcError InputError ExprError FormatError CompileError NotFoundError KernelError NotSupported "
            "PrivilegeError VerifierError "
            "FtraceError RelocError RemoteError").split()

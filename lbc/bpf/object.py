@@ -88,14 +88,14 @@ class BpfObject(object):
     def __init__(self, source, btf=None, kernel=None, pin_root="/sys/fs/bpf", kconfig=None, log_level=0, name=""):
         self.kernel = kernel if kernel is not None else _running
         path = name
-        source = getattr(source, "object", source)
+        made, source = source, getattr(source, "object", source)
         if not isinstance(source, (bytes, bytearray, memoryview)) or (str is bytes and b"\0" not in source
                                                                       and len(source) < 4096):
             path = to_text(source) if isinstance(source, (bytes, text_type)) else str(source)  # str(): pathlib
             source = _read(path)
         self.spec = reader.read_object(bytes(source), path)
         self.pin_root, self.kconfig, self.log_level = pin_root, kconfig, log_level
-        self._btf = btf
+        self._btf = btf if btf is not None else getattr(made, "btf", None)
         self.failures = {}         # {("map" or "program", name): LbcError}, filled by load(keep_going=True)
         self.links = []
         self._fds = []             # things to close, in the order made
