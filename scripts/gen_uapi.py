@@ -12,6 +12,7 @@ Names come from the text of the headers, values and layouts from the compiler: n
 from __future__ import absolute_import, print_function
 
 import argparse
+import glob
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 
+CLANG = os.environ.get("CLANG", "clang-16")
 ROOT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lbc", "uapi")
 
 # header, prefixes of the names that are taken, {table: enum prefix} of number -> short name tables
@@ -41,7 +43,7 @@ LIBC = {
                      r"|ELFCLASS|ELFDATA|EM_BPF$"),
 }
 SYSTEM_INCLUDE = "/usr/include"
-RELOC_LISTS = {"elf": "/usr/lib/llvm-16/include/llvm/BinaryFormat/ELFRelocs/BPF.def"}  # R_BPF_* that libc's elf.h lacks
+RELOC_LISTS = {"elf": "/usr/lib/llvm-*/include/llvm/BinaryFormat/ELFRelocs/BPF.def"}  # R_BPF_* that libc's elf.h lacks
 STRUCTS = {
     "bpf": ["union bpf_attr", "struct bpf_map_info", "struct bpf_prog_info", "struct bpf_btf_info",
             "struct bpf_link_info"],
@@ -96,7 +98,7 @@ def constants(include, headers, names):
                 out.write(source)
                 for i, name in enumerate(work):
                     out.write("long long v%d = (long long)(%s);\n" % (i, name))
-            done = subprocess.run(["clang", "-I" + include, "-I" + include + "/x86_64-linux-gnu", "-nostdinc", "-w",
+            done = subprocess.run([CLANG, "-I" + include, "-I" + include + "/x86_64-linux-gnu", "-nostdinc", "-w",
                                    "-ferror-limit=0",
                                    "-S", "-O0", "-o", "-", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             if done.returncode == 0:
@@ -124,7 +126,7 @@ def libc_constants(header, pattern):
     names = candidate_names(open(os.path.join(SYSTEM_INCLUDE, header)).read(), pattern)
     source = "#include <%s>\n" % header + \
         "".join("long long v%d = (long long)(%s);\n" % pair for pair in enumerate(names))
-    out = run("clang", "-w", "-S", "-O0", "-x", "c", "-o", "-", "-", input=source.encode())
+    out = run(CLANG, "-w", "-S", "-O0", "-x", "c", "-o", "-", "-", input=source.encode())
     values = re.findall(r"^v(\d+):\n\s+\.(quad|zero)\s+(-?\d+)", re.sub(r"[ \t]*#.*", "", out), re.M)
     return {names[int(i)]: int(value) if kind == "quad" else 0 for i, kind, value in values}
 
@@ -186,7 +188,7 @@ def layouts(include, headers, structs):
             out.write("#include <linux/types.h>\n" + "".join("#include <%s>\n" % h for h in headers))
             for i, name in enumerate(structs):
                 out.write("%s v%d;\n" % (name, i))
-        run("clang", "-target", "bpf", "-g", "-O1", "-I" + include,
+        run(CLANG, "-target", "bpf", "-g", "-O1", "-I" + include,
             "-I" + include + "/x86_64-linux-gnu", "-c", path, "-o", path + ".o")
         types = json.loads(run("bpftool", "btf", "dump", "file", path + ".o", "-j"))["types"]
     by_id = {t["id"]: t for t in types}
@@ -236,8 +238,8 @@ def module_text(include, module):
     if module in LIBC:
         for name, value in libc_constants(*LIBC[module]).items():
             values.setdefault(name, value)
-        if os.path.exists(RELOC_LISTS[module]):
-            for name, value in re.findall(r"ELF_RELOC\((\w+),\s*(\d+)\)", open(RELOC_LISTS[module]).read()):
+        for path in sorted(glob.glob(RELOC_LISTS[module]))[-1:]:
+            for name, value in re.findall(r"ELF_RELOC\((\w+),\s*(\d+)\)", open(path).read()):
                 values.setdefault(name, int(value))
     lines = head(include, "Constants of %s." % ", ".join(headers))
     if module in STRUCTS:

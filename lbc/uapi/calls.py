@@ -1,4 +1,4 @@
-# GENERATED from linux v7.2 by scripts/gen_uapi.py; do not edit
+# GENERATED from linux v7.3 by scripts/gen_uapi.py; do not edit
 """What system calls and the reading of records need of linux/bpf.h and linux/perf_event.h."""
 from __future__ import absolute_import
 
@@ -339,6 +339,12 @@ BPF_LINK_INFO = {  # member: (offset, size) in bytes
     "uprobe_multi.count": (52, 4),
     "uprobe_multi.flags": (56, 4),
     "uprobe_multi.pid": (60, 4),
+    "tracing_multi.attach_type": (16, 4),
+    "tracing_multi.count": (20, 4),
+    "tracing_multi.btf_obj_id": (24, 4),
+    "tracing_multi.ids": (32, 8),
+    "tracing_multi.addrs": (40, 8),
+    "tracing_multi.cookies": (48, 8),
     "perf_event.type": (16, 4),
     "perf_event.uprobe.file_name": (24, 8),
     "perf_event.uprobe.name_len": (32, 4),

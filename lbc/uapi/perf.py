@@ -1,4 +1,4 @@
-# GENERATED from linux v7.2 by scripts/gen_uapi.py; do not edit
+# GENERATED from linux v7.3 by scripts/gen_uapi.py; do not edit
 """Constants of linux/perf_event.h, linux/hw_breakpoint.h."""
 from __future__ import absolute_import
 
