@@ -10,6 +10,7 @@ from .._py23 import range
 from ..errors import FormatError
 from ..uapi import btf as _u
 from . import kinds as _k
+from .scan import Scan
 
 __all__ = ["header", "definitions"]
 
@@ -77,6 +78,7 @@ class _Writer(object):
         self._types, self._layouts, self._declarators, self._needed = {}, {}, {}, {}
         self._done, self._declared = {}, set()
         self._written_enums = set()
+        self._kinds = _all_kinds(btf)
         self._name_all()
 
     def _type(self, type_id):
@@ -90,9 +92,7 @@ class _Writer(object):
         """Give every type its name, by the order of ids: struct, union and enum share one name space of C, typedefs and
         enumerators another (C11 6.2.3)."""
         tags, names, forwards = {}, {"__builtin_va_list": 1}, []
-        kind_of = self.btf.kind_of
-        for type_id in range(1, self.btf.count):
-            kind = kind_of(type_id)
+        for type_id, kind in enumerate(self._kinds):
             if kind in _UNITS:
                 found = self._type(type_id)
                 if kind in _WORDS:
@@ -333,7 +333,7 @@ class _Writer(object):
         """Append the definitions of ``type_ids`` and of all they need to ``pieces``."""
         late = []
         for type_id in type_ids:
-            found = self._type(type_id) if self.btf.kind_of(type_id) in _UNITS else None
+            found = self._type(type_id) if self._kinds[type_id] in _UNITS else None
             if found is not None and self._is_unit(type_id, found):
                 if found.kind in _ENUMS and not found.name:
                     late.append((type_id, found))   # unless some struct or typedef has it inside
@@ -378,6 +378,15 @@ class _Writer(object):
         if tag not in self._declared:
             self._declared.add(tag)
             self.pieces.append(tag + ";\n")
+
+
+def _all_kinds(btf):
+    """[kind] of every type id, those of the base first; one walk, where asking for each would walk 64 times."""
+    kinds = [0] if btf.base is None else _all_kinds(btf.base)
+    scan = Scan(btf)
+    words = scan.words
+    kinds.extend([words[at + 1] >> 24 & 0x7f for at in scan.positions])
+    return kinds
 
 
 def _straddles(offset, bits, unit):
