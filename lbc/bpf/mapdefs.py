@@ -18,6 +18,7 @@ __all__ = ["btf_maps", "legacy_maps", "data_map", "struct_ops_maps", "internal_n
 
 MAP_IN_MAP = (_u.BPF_MAP_TYPE_ARRAY_OF_MAPS, _u.BPF_MAP_TYPE_HASH_OF_MAPS)
 _RINGS = (_u.BPF_MAP_TYPE_RINGBUF, _u.BPF_MAP_TYPE_USER_RINGBUF)
+_OUTPUTS = _RINGS + (_u.BPF_MAP_TYPE_PERF_EVENT_ARRAY,)     # the kernel wants no value type of them
 OBJECT_NAME_SPACE = _u.BPF_OBJ_NAME_LEN  # 16 with the NUL, so 15 characters
 _NUMBERS = {"type": "type", "max_entries": "max_entries", "map_flags": "flags", "numa_node": "numa_node"}
 
@@ -83,6 +84,8 @@ class _Definition(object):
         if not spec.type:
             raise self._bad("has no type")
         spec.key_size, spec.value_size = sizes["key"], sizes["value"]
+        if spec.type in _OUTPUTS and not spec.value_type_id:
+            spec.value_type_id = self._record(members)
         if spec.type in _RINGS:
             spec.max_entries = ring_size(spec.max_entries, self.page_size)
         return spec
@@ -98,6 +101,15 @@ class _Definition(object):
         if pointer.kind != _b.BTF_KIND_PTR or array.kind != _b.BTF_KIND_ARRAY:
             raise self._bad("`%s` must be given with __uint()" % member.name)
         return array.count
+
+    def _record(self, members):
+        """Type of a buffer's records: lbc.h counts max_entries in `const CELL`s; __uint() in ints.  0: not told."""
+        for member in members:
+            if member.name == "max_entries":
+                array = self.btf.type(self.btf.type(self.btf.resolve(member.type)).type)
+                element = self.btf.type(array.type)
+                return element.type if element.kind == _b.BTF_KIND_CONST else 0
+        return 0
 
     def _long(self, member):
         kind = self.btf.type(self.btf.resolve(member.type))
@@ -163,8 +175,11 @@ def _annotate(spec, btf):
     """Key and value types of BPF_ANNOTATE_KV_PAIR (struct ____btf_map_<name> with members key and value)."""
     for number in btf.find("____btf_map_" + spec.name, (_b.BTF_KIND_STRUCT,)):
         members = {member.name: member.type for member in btf.type(number).members}
-        if set(members) == {"key", "value"} and btf.size_of(members["key"]) == spec.key_size and \
-                btf.size_of(members["value"]) == spec.value_size:
+        if set(members) != {"key", "value"}:
+            continue
+        if spec.type in _OUTPUTS:   # the value is a record, not the descriptor that the kernel keeps
+            spec.value_type_id = members["value"]
+        elif btf.size_of(members["key"]) == spec.key_size and btf.size_of(members["value"]) == spec.value_size:
             spec.key_type_id, spec.value_type_id = members["key"], members["value"]
 
 
