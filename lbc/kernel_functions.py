@@ -5,7 +5,7 @@ place: for patterns, for system calls, for symbols with several copies, and for 
 """
 from __future__ import absolute_import
 
-from ._py23 import near, to_bytes, to_text
+from ._py23 import iteritems, near, to_bytes, to_text
 from .errors import KernelError
 from .tracefs import find_tracefs
 
@@ -249,15 +249,17 @@ class FunctionLists(object):
                 row.address = max([r.address for r in kall.get((row.name, row.module), ())
                                    if 0 <= row.address - r.address < 16] or [row.address])
         elif self.traceable_text:
-            names = [(to_text(func), to_text(mod)) for func, mod in
-                     re.findall(br"^(" + glob + br")" + own, self.traceable_text, re.M)]
+            listed = {}
+            for func, mod in re.findall(br"^(" + glob + br")" + own, self.traceable_text, re.M):
+                key = to_text(func), to_text(mod)
+                listed[key] = listed.get(key, 0) + 1
             found = []
-            for key in sorted(set(names)):
+            for key, times in iteritems(listed):
                 copies = kall.get(key, [])
-                if len(copies) == names.count(key):
+                if len(copies) == times:
                     found += copies
                 else:  # some copies are traceable, others not: which ones this list does not say
-                    found += [Row(0, "t", key[0], key[1]) for _ in range(names.count(key))]
+                    found += [Row(0, "t", key[0], key[1]) for _ in range(times)]
         else:
             wanted = re.compile(glob_bytes(module) + b"$" if colon else b"")
             found = [row for key in sorted(kall) for row in kall[key] if wanted.match(to_bytes(key[1]))]
