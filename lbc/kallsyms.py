@@ -6,6 +6,7 @@ kernel prints its own symbols in address order; nothing is turned into objects. 
 from __future__ import absolute_import
 
 import os
+from bisect import bisect_left, bisect_right
 
 from ._py23 import iteritems, monotonic, near, range, to_bytes, to_text
 from .errors import InputError, LbcError, NotFoundError, PrivilegeError
@@ -360,34 +361,36 @@ def _span(text, address):
 
 
 def _module_spans(text, wanted, found):
-    """The same for the modules' lines, which stand in no order.  A symbol ends at the module's next one, the last one
-    with its page (module_layout: text is rounded up to pages)."""
-    rows = {}
+    """The same for the modules' lines, which stand in no order and whose regions lie between each other (since 6.4 code
+    and data of a module are apart).  A function ends at the module's next symbol; the last one, behind which data or
+    nothing comes, with its page (layout_sections: the end of the code is rounded up to pages)."""
+    rows = []
     for line in bytes(text).split(b"\n"):
         name, bracket, module = line[19:].partition(b"\t[")
         if bracket and name and name[:1] != b"$" and name[:2] != b".L":
-            rows.setdefault(module, []).append((line[:16], name))
-    for module, lines in iteritems(rows):
-        try:
-            lines = [(int(address, 16), name) for address, name in lines]
-        except ValueError:
+            rows.append((line[:16], line[17:18], name, module[:-1]))
+    rows.sort(key=lambda row: row[0])  # as text: all have 16 digits
+    keys = [row[0] for row in rows]
+    for address in wanted:
+        key = ("%016x" % address).encode()
+        at = bisect_right(keys, key) - 1
+        if address in found or at < 0:
             continue
-        lines.sort(key=lambda row: row[0])
-        for address in wanted:
-            if address in found or not lines[0][0] <= address <= lines[-1][0] + FURTHEST:
-                continue
-            best, after = lines[0], None
-            for row in lines:
-                if row[0] > address:
-                    after = row[0]
+        at = bisect_left(keys, keys[at])  # of several at one address the first
+        try:
+            start = int(keys[at], 16)
+            after = (address | 4095) + 1
+            for following in rows[bisect_right(keys, key):]:
+                if following[3] == rows[at][3]:
+                    if following[1] in b"tTwW":
+                        after = int(following[0], 16)
+                    else:
+                        after = min(after, int(following[0], 16))
                     break
-                if row[0] > best[0]:
-                    best = row
-            page = (address | 4095) + 1
-            if after is None or after > page and best[0] + FURTHEST < after:
-                after = page
-            if address - best[0] <= FURTHEST:
-                found[address] = best[0], after - best[0], to_text(best[1]), to_text(module[:-1])
+        except ValueError:  # not a kallsyms file
+            continue
+        if address - start <= FURTHEST:
+            found[address] = start, after - start, to_text(rows[at][2]), to_text(rows[at][3])
 
 
 _kernel = []

@@ -6,6 +6,7 @@ from __future__ import absolute_import
 
 import struct
 
+from .._py23 import monotonic
 from ..errors import KernelError, NotSupported
 
 __all__ = ["Columns", "flag_letters"]
@@ -20,6 +21,8 @@ for _bits, _letter in ((NEED_RESCHED | LAZY | PREEMPT_RESCHED, "B"), (NEED_RESCH
 # Options with which lines look altogether different; the text pipe shows those
 _OTHER_SHAPES = ("raw", "hex", "bin", "latency-format", "verbose", "fields", "printk-msg-only", "sym-userobj")
 CLOCKS_NOT_NS = ("counter", "x86-tsc", "tsc", "ppc-tb")  # trace_clocks[] of kernel/trace/trace.c: in_ns is 0
+TASKS_SECONDS = 0.25     # reading saved_cmdlines costs more than a millisecond where it holds thousands (6.9)
+MISS_SECONDS = 0.02
 _KEY, _PARTS = struct.Struct("=Q"), struct.Struct("=HBBi")
 
 
@@ -53,7 +56,7 @@ class Columns(object):
         self.in_ns = clock not in CLOCKS_NOT_NS
         self.irq_info = "irq-info" in self.options
         self.five = self.irq_info and self._has_five()
-        self.tasks, self._raw, self.tgids = {}, None, None
+        self.tasks, self._raw, self.tgids, self._read_at, self._changed = {}, None, None, 0.0, False
         if "record-tgid" in self.options:
             self.tgids = {}
 
@@ -64,24 +67,34 @@ class Columns(object):
         except KernelError:
             return True
 
-    def refresh(self):
-        """Read the task names again.  True when a name has changed that was there before."""
+    def refresh(self, seconds=TASKS_SECONDS):
+        """Read the task names again when they are older than ``seconds``.  True when a name has changed that was there
+        before, or came late."""
+        now = monotonic()
+        if now - self._read_at >= seconds:
+            self._read_at = now
+            self._read_tasks()
+        changed, self._changed = self._changed, False
+        return changed
+
+    def _read_tasks(self):
         try:
             raw = self.files.read(self.root + "/saved_cmdlines")
         except KernelError:
-            return False
+            return
         if raw == self._raw:
-            return False
+            return
         self._raw, tasks = raw, {}
         for line in raw.split(b"\n"):
             pid, _, name = line.partition(b" ")
             if pid.isdigit():
                 tasks[int(pid)] = name
-        changed = any(tasks.get(pid) != name for pid, name in self.tasks.items())
+        if self.tasks:
+            # a name that was missing is a change as well: lines said <...> until now
+            self._changed = self._changed or tasks != self.tasks
         self.tasks = tasks
         if self.tgids is not None:
             self._read_tgids()
-        return changed
 
     def _read_tgids(self):
         try:
@@ -96,6 +109,10 @@ class Columns(object):
         if pid <= 0:
             return b"<XXX>" if pid else b"<idle>"
         name = self.tasks.get(pid)
+        if name is None and monotonic() - self._read_at >= MISS_SECONDS:  # a new one
+            self._read_at = monotonic()
+            self._read_tasks()
+            name = self.tasks.get(pid)
         return b"<...>" if name is None else name
 
     def head(self, key, cpu):
