@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """How many compiles a second the server answers: many clients with open connections, most of what they ask is cached.
 
-    python3 bench/server_load.py [--clients 200] [--requests 10000] [--fresh PERCENT] [--rate 1000] [--workers 2] [--json FILE]
+    python3 bench/server_load.py [--clients 200] [--requests 10000] [--fresh PERCENT] [--rate 1000] [--workers 2]
+    [--json FILE]
                                  [--gunicorn] [--bombs] [--kill]
 
-Starts a server of its own on a free port.  Four runs: everything cached, as fast as it goes and at --rate a second; --fresh percent (10) never seen before, each of
+Starts a server of its own on a free port.  Four runs: everything cached, as fast as it goes and at --rate a second;
+--fresh percent (10) never seen before, each of
 which costs a compiler; with --bombs and --kill, the mixed run again while one client sends sources that have no end and
-while workers are killed (kill -9).  --gunicorn: the cached run against the WSGI application under gunicorn.  Exit status
+while workers are killed (kill -9).  --gunicorn: the cached run against the WSGI application under gunicorn.  Exit
+status
 1 when an answer is wrong or missing.
 """
 from __future__ import absolute_import, print_function
@@ -96,7 +99,8 @@ class Client(object):
 
 
 def run(port, clients, numbers, known, rate=0):
-    """{"fresh": [seconds], "cached": [seconds]}, failures, seconds of all.  ``rate``: requests a second, whose times count
+    """{"fresh": [seconds], "cached": [seconds]}, failures, seconds of all.  ``rate``: requests a second, whose times
+    count
     from when they were due; 0: every client asks again as soon as it has its answer."""
     took, failures, pending, checked = {"fresh": [], "cached": []}, [], list(reversed(numbers)), {}
     requests = {number: request(number) for number in set(numbers)}
@@ -263,8 +267,22 @@ def main():
         generator.shuffle(numbers)
         return numbers
     with open(os.path.join(folder, "log"), "wb") as log:
-        process = subprocess.Popen([options.python, "-m", "lbc", "server", "-l", "127.0.0.1:%d" % port, "-c", cache, "-w",
-                                    str(options.workers)], cwd=ROOT, stderr=log)
+        process = subprocess.Popen(
+            [
+                options.python,
+                "-m",
+                "lbc",
+                "server",
+                "-l",
+                "127.0.0.1:%d" % port,
+                "-c",
+                cache,
+                "-w",
+                str(options.workers),
+            ],
+            cwd=ROOT,
+            stderr=log,
+        )
     failed = False
     try:
         wait(port, process)

@@ -2,7 +2,8 @@
 
     ROOT/KIND/NAME      ROOT: $LBC_CACHE, else $XDG_CACHE_HOME/lbc, else ~/.cache/lbc; for root also /var/cache/lbc
 
-What is kept here ends up in the kernel, so a folder counts only where none but root and this user can have put anything:
+What is kept here ends up in the kernel, so a folder counts only where none but root and this user can have put
+anything:
 every folder on the way to it is looked at.  A file gets its name when it is whole (rename), so any number of processes
 may write at once, and a kill -9 leaves at most a file in ROOT/tmp, which the next hour sweeps.
 """

@@ -3,7 +3,8 @@
     obj = lbc.BpfObject(lbc.build('#include "lbc.h" ...'))
 
 An object is kept under a hash of all that it depends on: the text with the user's includes in it, flags, target kernel,
-lbc's headers, and who compiles.  A start with a kept object reads a few small files, and imports nothing that costs time.
+lbc's headers, and who compiles.  A start with a kept object reads a few small files, and imports nothing that costs
+time.
 """
 from __future__ import absolute_import
 
@@ -12,7 +13,7 @@ import os
 from ._py23 import sha256, text_type, to_bytes, to_text
 from .c_source import include_folders, read_source
 from .cache import open_cache
-from .errors import CompileError, InputError, LbcError, NotSupported, RemoteError
+from .errors import CompileError, InputError, LbcError, RemoteError
 from .kernel_target import ARCHES, BIG_ENDIAN, Target
 
 __all__ = ["Built", "build", "source_key", "compile_local", "find_clang", "headers_folder"]
@@ -26,7 +27,8 @@ _MOST_LOG = 1 << 18
 
 class Built(object):
     """``object``: bytes; ``log``: what the compiler said; ``origin``: "cache", "clang" or "server"; ``name`` of the
-    source; ``btf``: path of the kernel's BTF where the kernel itself does not show it, else None (BpfObject uses it)."""
+    source; ``btf``: path of the kernel's BTF where the kernel itself does not show it, else None (BpfObject uses
+    it)."""
 
     __slots__ = ("object", "log", "origin", "name", "btf")
 
@@ -48,7 +50,8 @@ def build(source, flags="", release=None, machine=None, server=None, include="",
     name      of the source in messages           clang    the compiler (None: $CLANG, else the newest on PATH)
     cache     a lbc.cache.Cache (None: this user's)
 
-    CompileError (``log`` is all that the compiler said), InputError, NotSupported (nothing here compiles), RemoteError.
+    CompileError (``log`` is all that the compiler said), InputError (also: nothing here compiles), NotFoundError (BTF
+    of the target), RemoteError.
     """
     cache = open_cache() if cache is None else cache
     text, target, key = _prepare(source, flags, release, machine, server, include, folder, name, cache)
@@ -63,8 +66,8 @@ def build(source, flags="", release=None, machine=None, server=None, include="",
         made, log, depends = _remote(text, flags, target, way.server)
         origin = "server"
     else:
-        raise NotSupported("a way to compile: no clang, and no server is configured",
-                           hint="install clang (10 or later), or set LBC_SERVER to a host that runs `lbc server`")
+        raise InputError("%s cannot be compiled here: no clang, and no server is configured" % text.name,
+                         hint="install clang (10 or later), or set LBC_SERVER to a host that runs `lbc server`")
     cache.put("objects", "%s-%s" % (key, way.identity()), [made, to_bytes(log), to_bytes("\n".join(depends))])
     btf = None
     if text.needs:
@@ -218,9 +221,23 @@ def compile_local(source, flags, machine, vmlinux=None, clang=None, folder=None,
     listed = os.path.join(work, "depends")
     system = os.environ.get("LBC_HEADERS") == "system"
     # -mcpu=v2: Linux 4.14; what a later -mcpu= among the flags says goes before it
-    argv = [clang or find_clang() or "clang", "-target", "bpfeb" if machine in BIG_ENDIAN else "bpfel", "-mcpu=v2", "-g",
-            "-O2", "-c", "-x", "c", "-fno-ident", "-fdebug-compilation-dir=/", "-fno-color-diagnostics",
-            "-fno-crash-diagnostics", "-Wno-unknown-warning-option", "-D__TARGET_ARCH_" + ARCHES[machine]]
+    argv = [
+        clang or find_clang() or "clang",
+        "-target",
+        "bpfeb" if machine in BIG_ENDIAN else "bpfel",
+        "-mcpu=v2",
+        "-g",
+        "-O2",
+        "-c",
+        "-x",
+        "c",
+        "-fno-ident",
+        "-fdebug-compilation-dir=/",
+        "-fno-color-diagnostics",
+        "-fno-crash-diagnostics",
+        "-Wno-unknown-warning-option",
+        "-D__TARGET_ARCH_" + ARCHES[machine],
+    ]
     argv += ["-I" + vmlinux] if vmlinux else []
     argv += ["-idirafter" if system else "-I", headers]     # LBC_HEADERS=system: a libbpf of this machine goes first
     argv += ["-idirafter", "/usr/include/%s-linux-gnu" % machine]

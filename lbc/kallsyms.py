@@ -322,6 +322,8 @@ def _spans_in(text, wanted, found, whole):
     end = text.rfind(b"\n") + 1
     if not end:
         return 0
+    if end < len(text):
+        text = text[:end]
     last = text.rfind(b"\n", 0, end - 1) + 1
     key = bytes(text[last:last + 16])
     start = last
@@ -380,12 +382,10 @@ def _module_spans(text, wanted, found):
         try:
             start = int(keys[at], 16)
             after = (address | 4095) + 1
-            for following in rows[bisect_right(keys, key):]:
-                if following[3] == rows[at][3]:
-                    if following[1] in b"tTwW":
-                        after = int(following[0], 16)
-                    else:
-                        after = min(after, int(following[0], 16))
+            for row in range(bisect_right(keys, key), len(rows)):
+                if rows[row][3] == rows[at][3]:
+                    following = int(keys[row], 16)
+                    after = following if rows[row][1] in b"tTwW" else min(after, following)
                     break
         except ValueError:  # not a kallsyms file
             continue

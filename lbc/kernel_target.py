@@ -1,6 +1,7 @@
 """The kernel that a program is compiled for: which it is, where its BTF is, and its vmlinux.h.
 
-The running kernel shows its BTF (5.4), or a file has it; that of any other, and of a kernel without, comes from a server
+The running kernel shows its BTF (5.4), or a file has it; that of any other, and of a kernel without, comes from a
+server
 (lbc.wire, `btf`), once, and stays in the cache.  A vmlinux.h is made of the BTF once for each.
 """
 from __future__ import absolute_import
@@ -10,7 +11,7 @@ import os
 
 from . import host
 from ._py23 import sha256, to_bytes
-from .errors import InputError, LbcError, NotSupported
+from .errors import InputError, LbcError, NotFoundError
 
 __all__ = ["Target", "ARCHES"]
 
@@ -59,7 +60,7 @@ class Target(object):
         return self.running and not self._given and not os.path.exists(SYSFS)
 
     def btf(self):
-        """Path of the kernel's BTF; fetched where it is not here.  NotSupported, RemoteError."""
+        """Path of the kernel's BTF; fetched where it is not here.  NotFoundError, RemoteError."""
         if self._given:
             return self._given
         if self.running and os.path.exists(SYSFS):
@@ -68,8 +69,9 @@ class Target(object):
         if found is None and self._server():
             found = self._fetch()
         if found is None:
-            raise NotSupported("BTF for %s (%s) here" % (self.release, self.machine), "5.4",
-                               hint="set LBC_BTF to a file with it, or LBC_SERVER to a server that has it")
+            raise NotFoundError("BTF of kernel", "%s (%s)" % (self.release, self.machine), "this machine",
+                                hint="set LBC_SERVER to a server that has it%s" % (
+                                    ", or LBC_BTF to a file with it" if self.running else ""))
         return found
 
     def header_folder(self):

@@ -115,3 +115,64 @@ def test_drop_and_read_again(tmpdir):
     tmpdir.join("kallsyms").write(TEXT.replace("do_one", "do_two"))
     k.drop()
     assert k.lookup(0xffffffff81000100).name == "do_two"
+
+
+SPANS = [
+    (0xffffffff81000010, (0xffffffff81000000, 0x100, "startup_64", "")),  # of two at one address the first
+    (0xffffffff810001ff, (0xffffffff81000180, 0x80, "vfs_read", "")),
+    (0xffffffff82000000, None),                                            # the last one has no end
+    (0xffffffffc0001004, (0xffffffffc0001000, 0x200, "first_fn", "alpha")),
+    (0xffffffffc0001210, (0xffffffffc0001200, 0xe00, "vfs_read", "alpha")),  # the module's last: to the end of its page
+    (0xffffffffc0005001, (0xffffffffc0005000, 0x1000, "second_fn", "beta")),
+    (0x1, (0, 0x1000, "fixed_percpu_data", "")), (0xffffffffffffffff, None)]
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_spans_are_those_of_sprint_symbol(tmpdir, loaded):
+    """Sizes reach to the next symbol (kernel/kallsyms.c get_symbol_pos, kernel/module/kallsyms.c
+    find_kallsyms_symbol)."""
+    k = symbols(tmpdir)
+    if loaded:
+        k.lookup(0xffffffff81000000)
+    found = k.spans([address for address, _ in SPANS])
+    assert found == {address: row for address, row in SPANS if row}
+    assert (k._core is None) == (not loaded), "one pass keeps nothing"
+
+
+def test_spans_of_a_module_whose_data_lies_between_anothers_code(tmpdir):
+    """Since 6.4 (ac3b43283923) code and data of a module are apart."""
+    text = ("ffffffff81000000 T _text\nffffffff81000100 T _etext\n"
+            "ffffffffc0001000 t a_fn\t[a]\nffffffffc0009000 d a_data\t[a]\n"
+            "ffffffffc0003000 t b_fn\t[b]\nffffffffc0003080 t b_last\t[b]\nffffffffc000b000 d b_data\t[b]\n")
+    found = symbols(tmpdir, text).spans(
+        [0xffffffffc0003010, 0xffffffffc0003090, 0xffffffffc0001001, 0xffffffffc0009001])
+    assert found[0xffffffffc0003010] == (0xffffffffc0003000, 0x80, "b_fn", "b")
+    assert found[0xffffffffc0003090] == (0xffffffffc0003080, 0xf80, "b_last", "b")
+    assert found[0xffffffffc0001001] == (0xffffffffc0001000, 0x1000, "a_fn", "a")
+    assert found[0xffffffffc0009001][2:] == ("a_data", "a")
+
+
+@pytest.mark.parametrize("size", [100, 5000, 1 << 17])
+def test_spans_do_not_depend_on_how_the_file_is_read(tmpdir, monkeypatch, size):
+    rng, address, lines = random.Random(size), 0xffffffff81000000, []
+    for number in range(3000):
+        lines.append((address, "f%d" % number))
+        address += rng.choice([0, 0, 16, 64, 4096])
+    lines.append((address + 32, "end"))
+    k = symbols(tmpdir, "".join("%016x t %s\n" % row for row in lines))
+    from lbc import kallsyms
+    raw = tmpdir.join("kallsyms").read_binary()
+    monkeypatch.setattr(kallsyms, "_larger", lambda chunks: [raw[at:at + size] for at in range(0, len(raw), size)])
+    starts = sorted({row[0] for row in lines})
+    first = {}
+    for start, name in lines:
+        first.setdefault(start, name)
+    following = dict(zip(starts, starts[1:]))
+    wanted = [rng.choice(starts[:-1]) for _ in range(200)]
+    found = k.spans([start + 1 for start in wanted])
+    for start in wanted:
+        assert found[start + 1] == (start, following[start] - start, first[start], "")
+
+
+def test_hidden_addresses_have_no_spans(tmpdir):
+    assert symbols(tmpdir, "".join("%016x t f%d\n" % (0, n) for n in range(9))).spans([1, 0xffffffff81000000]) == {}

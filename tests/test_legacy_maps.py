@@ -51,7 +51,7 @@ def record():
     pair = build.add_array(u16, u32, 2)
     inner = build.add_struct("inner", 4, [Member("words", pair, 0)])
     outer = build.add_struct("outer", 16, [Member("a", u32, 0), Member("name", text, 32),
-                                             Member("in", inner, 96)])
+                                            Member("in", inner, 96)])
     btf = Btf(build.bytes())
     decode = values.decoder(btf, outer)
 

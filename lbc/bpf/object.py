@@ -121,7 +121,7 @@ class BpfObject(object):
         """Names that will be looked for in the kernel's BTF: attach targets, and types that CO-RE relocations start
         from."""
         from ..btf.parse import essential_name
-        programs, types, names = list(self.spec.programs.values()), set(), set()
+        programs, types, names = [one for one in self.spec.programs.values() if one.autoload], set(), set()
         for program in programs + list(self.spec.subprograms.values()):
             types.update([row[1] for row in program.core_relos])
         for program in programs:

@@ -17,7 +17,8 @@ __all__ = ["header", "definitions"]
 _MAX_DEPTH = 64
 _WIDEST_GAP = 8 << 16   # bits that are written out as unnamed fields; wider ones are damage or at least not worth it
 _ENUMS = (_u.BTF_KIND_ENUM, _u.BTF_KIND_ENUM64)
-_WORDS = {_u.BTF_KIND_STRUCT: "struct", _u.BTF_KIND_UNION: "union", _u.BTF_KIND_ENUM: "enum", _u.BTF_KIND_ENUM64: "enum"}
+_WORDS = {_u.BTF_KIND_STRUCT: "struct", _u.BTF_KIND_UNION: "union", _u.BTF_KIND_ENUM: "enum",
+          _u.BTF_KIND_ENUM64: "enum"}
 _QUALIFIERS = {_u.BTF_KIND_CONST: "const ", _u.BTF_KIND_VOLATILE: "volatile ", _u.BTF_KIND_RESTRICT: "restrict ",
                _u.BTF_KIND_TYPE_TAG: ""}
 _UNITS = _k.COMPOSITE | frozenset(_ENUMS + (_u.BTF_KIND_TYPEDEF, _u.BTF_KIND_INT, _u.BTF_KIND_FLOAT))
@@ -272,7 +273,8 @@ class _Writer(object):
             return "typedef %s%s%s;\n" % (before, self._names[type_id], behind)
         signed = kind == _u.BTF_KIND_INT and found.signed
         if found.size in _PLAIN:
-            return "typedef %s%s %s;\n" % ("signed " if signed else "unsigned ", _PLAIN[found.size], self._names[type_id])
+            return "typedef %s%s %s;\n" % ("signed " if signed else "unsigned ", _PLAIN[found.size],
+                                           self._names[type_id])
         return "typedef char %s[%d];\n" % (self._names[type_id], found.size)
 
     # -- order ---------------------------------------------------------------------------------------------------------
@@ -369,7 +371,8 @@ class _Writer(object):
                 continue
             for one in reversed(needed):
                 if one < 0:
-                    self._declare(-one)
+                    if one != -current:
+                        self._declare(-one)
                 elif one not in done:
                     stack.append(one)
 

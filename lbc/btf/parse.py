@@ -197,17 +197,45 @@ class Btf(object):
         """Offsets of strings ``name___*``: looked for once, for all names, since kernels hardly have any."""
         if self._flavours is None:
             self._flavours = {}
-            first = self._strings
-            for at in self._search(b"___", first, self._strings_end):
-                begin = max(at - _LONGEST_NAME, first)
-                start = at - len(self._data[begin:at].rpartition(b"\0")[2])
-                offset = self._string_base + start - first
-                whole = self.bytes_at(offset)
-                plain = to_bytes(essential_name(to_text(whole)))
-                if plain != whole and start + len(plain) == at:  # the last "___" of a name is the one that counts
-                    self._flavours.setdefault(plain, []).append(offset)
+            for at in self._search(b"___", self._strings, self._strings_end):
+                self._note_flavour(at)
         found = self.base._flavour_offsets(name) if self.base is not None else []
         return found + self._flavours.get(name, [])
+
+    def _note_flavour(self, at):
+        """A "___" is at byte ``at``."""
+        first = self._strings
+        begin = max(at - _LONGEST_NAME, first)
+        start = at - len(self._data[begin:at].rpartition(b"\0")[2])
+        offset = self._string_base + start - first
+        whole = self.bytes_at(offset)
+        plain = to_bytes(essential_name(to_text(whole)))
+        if plain != whole and start + len(plain) == at:  # the last "___" of a name is the one that counts
+            self._flavours.setdefault(plain, []).append(offset)
+
+    def _search_strings(self, names):
+        """What _string_offsets of all of ``names`` (bytes) and _flavour_offsets want, in one pass over the strings."""
+        first, end, data = self._strings, self._strings_end, self._data
+        if end - first <= _BIG:
+            for name in names:
+                self._offsets[name] = list(self._search_string(name))
+            return
+        left = [(b"\0" + name + b"\0", name) for name in names]
+        over = max([2] + [len(needle) - 1 for needle, _name in left])
+        look, self._flavours = self._flavours is None, self._flavours or {}
+        for name in names:
+            self._offsets[name] = []
+        for start in range(first, end, _CHUNK):
+            piece = data[start:min(start + _CHUNK + over, end)]
+            for row in left[:]:
+                at = piece.find(row[0])
+                if at >= 0:
+                    self._offsets[row[1]].append(self._string_base + start + at + 1 - first)
+                    left.remove(row)    # see _search_string: a string is stored once
+            at = piece.find(b"___") if look else -1
+            while 0 <= at < _CHUNK:
+                self._note_flavour(start + at)
+                at = piece.find(b"___", at + 1)
 
     # -- finding ------------------------------------------------------------------------------------------------------
 
@@ -216,9 +244,7 @@ class Btf(object):
         lbc.bpf.btf_walk) all are found at once; without one nothing is done."""
         if self.walker is None or self.base is not None:
             return
-        for name in names:
-            name = to_bytes(name)
-            self._offsets[name] = list(self._search_string(name))
+        self._search_strings([to_bytes(name) for name in names if name])
         wanted = set(offset for found in self._offsets.values() for offset in found) - set(self._starts)
         header = self._header
         answer = self.walker(self._data, header.types, header.types_end - header.types, header.sizes, wanted)

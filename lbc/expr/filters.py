@@ -158,7 +158,7 @@ class _Translator(object):
             raise self.fail("`%s` is an array, which the kernel does not compare" % name, begin,
                             "take one element as a variable of its own")
         if field.kind == "number":
-            return self.number(name, field, op)
+            return self.number(name, field, op, begin)
         return self.string(name, op)
 
     def no_field(self, at):
@@ -280,7 +280,7 @@ class _Translator(object):
         else:
             self.replace(begin, "(%s)" % "||".join(terms))
 
-    def number(self, name, field, op):
+    def number(self, name, field, op, name_at):
         begin = self.at
         if op == "~":
             raise self.fail("`%s` is a number, and `~` compares texts" % name, begin - 1)
@@ -297,9 +297,19 @@ class _Translator(object):
             raw = (converter or values.Number(bits)).invert(text)
         except ValueError as error:
             raise self.no_value(name, field, text, begin, error)
+        if op[0] in "<>" and getattr(converter, "is_signed", False) and not field.signed:
+            return self.signed_order(name, op, raw, bits, name_at)
         plain = self.plain(text, field, bits) if converter is None or isinstance(converter, values.Enum) else None
         if is_quoted or plain is None:
             self.replace(begin, self.spelled(raw, field, converter))
+
+    def signed_order(self, name, op, raw, bits, name_at):
+        """Order of numbers that are shown with a sign (enums, bit-fields) and that the kernel has without one."""
+        half = 1 << (bits - 1)
+        less = op[0] == "<"
+        upper = "%s%s0x%x" % (name, ">=" if less else "<", half)    # negative, or not negative
+        joined = "||" if less == (raw < half) else "&&"
+        self.replace(name_at, "(%s%s0x%x%s%s)" % (name, op, raw, joined, upper))
 
     def plain(self, text, field, bits):
         """The number as it was written, when the kernel reads it as such."""

@@ -48,6 +48,7 @@ class Number(object):
 
     def __init__(self, bits, letter=""):
         self.bits, self.letter = bits, letter
+        self.is_signed = letter == "S"
 
     def __call__(self, value):
         value &= (1 << self.bits) - 1

@@ -49,6 +49,7 @@ def _wrap(value, size, signed):
 
 
 def constant(value, size, signed):
+    """Value of a number that is known already."""
     value = _wrap(value, size, signed)
     return Value("int", "%d" % value if value >= 0 else "(%d)" % value, size, signed, value)
 

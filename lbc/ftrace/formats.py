@@ -23,7 +23,7 @@ class Field(object):
     ``kind``: "number" (1, 2, 4 or 8 bytes), "string" (char array in place), "array" (anything else in place),
     "dynamic" (__data_loc: 16 bits of offset from the record's start, 16 of length), "relative" (__rel_loc, kernel
     5.17: the offset counts from the end of the field).  ``item``: bytes of one element, ``count``: how many of them
-    (0: as many as there are); ``text``: holds characters.
+    (0: up to the record's end; of references: how many); ``text``: holds characters.
     """
     __slots__ = ("name", "type", "offset", "size", "signed", "kind", "item", "count", "text")
 
@@ -112,19 +112,21 @@ def _field(line, path):
         base, _, name = declaration.rpartition(" ")
         if not base and "]" in declaration:
             base, _, name = declaration.rpartition("]")
-        base = base.replace("[", " ").replace("]", " ").strip()
+        base = base.partition("[")[0].strip()
     else:
-        base, _, name = declaration.replace("*", "* ").rpartition(" ")
-        base = base.replace(" *", "*").replace("*", " *").strip()
+        base, _, name = declaration.rpartition(" ")
+        if "*" in name:  # `char *name`
+            name = name.rpartition("*")[2]
+            base = declaration[:len(declaration) - len(name)].strip()
     name = name.strip()
     if not name or not base:
         raise FormatError("no type and name in `%s`" % line[:80], path)
     text = base in _CHARS
     signed = bool(row.get("signed", 0))
     if dynamic:
-        if size != 4:
+        if not size or size % 4:  # an array of strings has one for each
             raise FormatError("`%s`: a reference must have 4 bytes" % line[:80], path)
-        return Field(name, base, row["offset"], size, signed, dynamic, _item_size(base), 0, text)
+        return Field(name, base, row["offset"], size, signed, dynamic, _item_size(base), size // 4, text)
     if count < 0 and size in (1, 2, 4, 8):
         return Field(name, base, row["offset"], size, signed, NUMBER, size, 1, text)
     item = size // count if count > 0 and size % count == 0 else _item_size(base)

@@ -37,6 +37,15 @@
 #define KERN_STACKID_FLAGS (0 | BPF_F_FAST_STACK_CMP)
 #define USER_STACKID_FLAGS (0 | BPF_F_FAST_STACK_CMP | BPF_F_USER_STACK)
 
+/* The older form of a map, for SEC("maps"): libbpf 1.0 dropped it from its headers, so others have one of their own. */
+struct bpf_map_def {
+	unsigned int type;
+	unsigned int key_size;
+	unsigned int value_size;
+	unsigned int max_entries;
+	unsigned int map_flags;
+};
+
 /* ---- maps; they are BTF-defined, so that the types of keys and values reach Python ---- */
 
 #define LBC_MAP_(NAME, TYPE, KEY_T, VALUE_T, ENTRIES)						\

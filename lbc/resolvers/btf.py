@@ -57,6 +57,7 @@ class View(object):
         self.btf, self.module, self.owner, self.base = btf, module, owner, base
         self._known = {}
         self._scan = None
+        self.offsets = {}   # btf_search's: what it found last in the strings
 
     # -- types -------------------------------------------------------------------------------------------------------
     def type(self, type_id, depth=0, protos=0):

@@ -61,7 +61,7 @@ class RemoteResolver(RowsResolver):
                 plain_module(to_text(module)) if isinstance(module, string_types) else None)
 
     def function_rows(self, name):
-        if "%" in name:
+        if not name or "%" in name:
             return []
         return [row for row in [self._function(row) for row in self._list(self._ask("func", func=name))]
                 if row[0] == name]

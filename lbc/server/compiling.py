@@ -21,6 +21,7 @@ NAME = "bpf.c"      # of the source, in messages
 _MACHINES = {"x86_64": "x86", "aarch64": "arm64", "i686": "x86", "i386": "x86", "armv7l": "arm", "riscv64": "riscv",
              "s390x": "s390", "ppc64le": "powerpc", "loongarch64": "loongarch", "mips64": "mips"}
 _BIG_ENDIAN = frozenset(["s390x", "s390", "ppc64", "mips", "mips64", "sparc64"])
+_KILLED = -9, 128 + 9, -24, 128 + 24    # SIGKILL, SIGXCPU; of the launcher itself, or as it tells of its child
 _TRIAL = b"""int probe(void *ctx) { return 0; }
 #if __has_include("/etc/passwd") || __has_include("/proc/self/maps") || __has_include("/proc/1/status")
 #error files of the host are visible
@@ -40,7 +41,9 @@ def find_clang(name=None):
         found = boxes.on_path(each)
         if found is not None:
             return found
-    raise NotSupported("a compiler: no clang on PATH", hint="install clang (10 or later), or give its path: --clang FILE")
+    raise NotSupported(
+        "a compiler: no clang on PATH", hint="install clang (10 or later), or give its path: --clang FILE"
+    )
 
 
 class Outcome(object):
@@ -114,9 +117,23 @@ class Compiler(object):
 
     def words(self, flags, machine, target):
         """clang's arguments; ``target``: folder with vmlinux.h, or None."""
-        words = ["-target", "bpfeb" if machine in _BIG_ENDIAN else "bpfel", "-O2", "-g", "-c", "-x", "c", "-nostdlibinc", "-resource-dir", RESOURCE,
-                 "-fno-crash-diagnostics", "-fno-color-diagnostics", "-ferror-limit=50", "-Wno-unknown-warning-option",
-                 "-D__TARGET_ARCH_" + _MACHINES.get(machine, machine)]
+        words = [
+            "-target",
+            "bpfeb" if machine in _BIG_ENDIAN else "bpfel",
+            "-O2",
+            "-g",
+            "-c",
+            "-x",
+            "c",
+            "-nostdlibinc",
+            "-resource-dir",
+            RESOURCE,
+            "-fno-crash-diagnostics",
+            "-fno-color-diagnostics",
+            "-ferror-limit=50",
+            "-Wno-unknown-warning-option",
+            "-D__TARGET_ARCH_" + _MACHINES.get(machine, machine),
+        ]
         words += ["-I" + folder for folder in (target, HEADERS if os.path.isdir(self.headers) else None) if folder]
         return words + list(flags) + ["-o", "-", "-"]
 
@@ -134,9 +151,12 @@ class Compiler(object):
             return Outcome(b"", log[:65536], "the compiler was stopped: " + why, "seconds" in why or "bytes" in why)
         if status == FAILED or log.startswith("jail: "):
             return Outcome(b"", log, "the compiler could not be started: %s" % log.strip()[:200], False)
-        if status in (-9, 137, -24, 152):
-            return Outcome(b"", log[:65536], "the compiler was stopped: more than %d seconds of CPU, or no memory left"
+        if status in _KILLED:
+            return Outcome(b"", log[:65536], "the compiler was stopped: more than %d seconds of CPU"
                            % settings.cpu_seconds, True)
+        if "LLVM ERROR: out of memory" in log or "std::bad_alloc" in log:
+            return Outcome(b"", log[:65536], "the compiler was stopped: more than %d MiB of memory"
+                           % (settings.memory >> 20), True)
         if status:
             return Outcome(b"", log[:262144], _reason(status, log), True)
         if not data:
@@ -173,7 +193,8 @@ def _limited(argv, source, seconds, most):
     except EnvironmentError as error:
         raise LbcError("the compiler cannot be started: %s" % error, error)
     pipes = process.stdin, process.stdout, process.stderr
-    why, out = None, {process.stdout.fileno(): [], process.stderr.fileno(): []}
+    why, outputs = None, (process.stdout.fileno(), process.stderr.fileno())
+    out = {fd: [] for fd in outputs}
     try:
         why = _exchange(process, source, out, monotonic() + seconds, seconds, most)
     except BaseException:
@@ -191,7 +212,7 @@ def _limited(argv, source, seconds, most):
             except EnvironmentError:
                 pass    # what a broken stdin still held
         process.wait()
-    data, log = [b"".join(out[pipe]) for pipe in sorted(out, key=list(out).index)]
+    data, log = [b"".join(out[fd]) for fd in outputs]
     return process.returncode, data, log, why
 
 

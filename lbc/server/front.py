@@ -307,7 +307,9 @@ class Front(object):
             self.metrics.add("lbc_received_bytes_total", number=len(request.body))
             return self._question(connection, request, now)
         if path not in (PATH, "/healthz", "/metrics"):
-            return self._respond(connection, 404, failure(404, "POST /lbc, GET /healthz and GET /metrics are served"), now)
+            return self._respond(
+                connection, 404, failure(404, "POST /lbc, GET /healthz and GET /metrics are served"), now
+            )
         if path == PATH or method not in ("GET", "HEAD"):
             allow = "POST" if path == PATH else "GET, HEAD"
             return self._respond(connection, 405, failure(405, "%s takes %s" % (path, allow)), now,
@@ -346,8 +348,12 @@ class Front(object):
                 del self._jobs[key]
                 connection.job = None
                 self.metrics.add("lbc_refused_total", 'why="queue"')
-                return self._respond(connection, 200, failure(503, "the server is busy: %d requests wait; try again in a "
-                                                              "moment" % self.lanes.waiting), now)
+                return self._respond(
+                    connection,
+                    200,
+                    failure(503, "the server is busy: %d requests wait; try again in a " "moment" % self.lanes.waiting),
+                    now,
+                )
         else:
             job.waiters.append(connection)
             connection.job = job

@@ -2,7 +2,8 @@
 
     python -S -E -c '... jail.main()' KIND ROOT LIMITS [b SOURCE TARGET]... -- PROGRAM ARGUMENT...
 
-KIND "user": name spaces of an ordinary user (user_namespaces(7), since 3.8); "root": the same without a user name space;
+KIND "user": name spaces of an ordinary user (user_namespaces(7), since 3.8); "root": the same without a user name
+space;
 "chroot": chroot(2) to ROOT, which holds copies of the files; "limits": only the limits (bwrap, --unsafe).
 In the first two ROOT is an empty folder, where a tmpfs with the files bound read-only is mounted for us alone, and that
 is the root of a process without network, other processes, devices, /proc, anything to write to, and privileges.
@@ -26,7 +27,14 @@ WORK = "/work"
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER = 0x20000, 0x4000000, 0x8000000, 0x10000000
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
-MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 1 << 10, 1 << 11, 1 << 12, 1 << 14, 1 << 18, 1 << 21
+MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = (
+    1 << 10,
+    1 << 11,
+    1 << 12,
+    1 << 14,
+    1 << 18,
+    1 << 21,
+)
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 FAILED = 125    # exit status: the jail itself could not be made; its reason is on stderr

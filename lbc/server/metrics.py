@@ -88,10 +88,21 @@ class Log(object):
     def request(self, peer, method, path, status, received, sent, seconds, facts):
         """One answer."""
         if not self.quiet:
-            self._lines.append('{"time": "%s", "event": "request", "peer": %s, "method": %s, "path": %s, "status": %d, '
-                               '"received": %d, "sent": %d, "ms": %.2f, "what": "%s"}' % (
-                                   self._now(), self._dumps(peer), self._dumps(method[:16]), self._dumps(path[:200]), status,
-                                   received, sent, seconds * 1000, ",".join([":".join(fact[:2]) for fact in facts[:16]])))
+            self._lines.append(
+                '{"time": "%s", "event": "request", "peer": %s, "method": %s, "path": %s, "status": %d, '
+                '"received": %d, "sent": %d, "ms": %.2f, "what": "%s"}'
+                % (
+                    self._now(),
+                    self._dumps(peer),
+                    self._dumps(method[:16]),
+                    self._dumps(path[:200]),
+                    status,
+                    received,
+                    sent,
+                    seconds * 1000,
+                    ",".join([":".join(fact[:2]) for fact in facts[:16]]),
+                )
+            )
 
     @staticmethod
     def _now():

@@ -1,6 +1,7 @@
 """Kernel modules (.ko files) -> a SQLite database of their functions and types: command `ko`.
 
-Modules have BTF since 5.11, split from their kernel's: what they refer to is in the BTF of exactly that kernel, or, since
+Modules have BTF since 5.11, split from their kernel's: what they refer to is in the BTF of exactly that kernel, or,
+since
 6.11 ("btf: Add support for .BTF.base"), in a distilled copy of it in their own section .BTF.base.
 """
 from __future__ import absolute_import
@@ -18,13 +19,16 @@ _MOST_ROWS = 1 << 16
 # The reference's tables (SPEC: type resolvers), with indexes.
 _TABLES = (
     "CREATE TABLE files (id INTEGER PRIMARY KEY, file TEXT)",
-    "CREATE TABLE funs (id INTEGER PRIMARY KEY, func TEXT, args JSON, ret TEXT, line INTEGER, fid INTEGER, module TEXT)",
+    "CREATE TABLE funs (id INTEGER PRIMARY KEY, func TEXT, args JSON, ret TEXT, line INTEGER, fid INTEGER, "
+    "module TEXT)",
     "CREATE TABLE structs (id INTEGER PRIMARY KEY, name TEXT, members INTEGER, bytes INTEGER)",
     "CREATE TABLE members (id INTEGER PRIMARY KEY, fid INTEGER, types TEXT, name TEXT, offset INTEGER, bytes INTEGER, "
     "bits TEXT)",
     "CREATE TABLE types (id INTEGER PRIMARY KEY, name TEXT, alias TEXT, bytes INTEGER)",
-    "CREATE INDEX funs_func ON funs (func)", "CREATE INDEX structs_name ON structs (name)",
-    "CREATE INDEX members_fid ON members (fid)", "CREATE INDEX types_name ON types (name)",
+    "CREATE INDEX funs_func ON funs (func)",
+    "CREATE INDEX structs_name ON structs (name)",
+    "CREATE INDEX members_fid ON members (fid)",
+    "CREATE INDEX types_name ON types (name)",
 )
 
 
@@ -61,8 +65,9 @@ def _view(module, data, base_path, owner):
     try:
         section, own_base = elf.section(".BTF"), elf.section(".BTF.base")
         if section is None:
-            raise InputError("%s.ko has no BTF, and its DWARF is not read yet: build it with CONFIG_DEBUG_INFO_BTF_MODULES"
-                             % module)
+            raise InputError(
+                "%s.ko has no BTF, and its DWARF is not read yet: build it with CONFIG_DEBUG_INFO_BTF_MODULES" % module
+            )
         raw = bytes(elf.data(section))
         if own_base is not None:
             base = Btf(bytes(elf.data(own_base)), None, module + ".ko .BTF.base")

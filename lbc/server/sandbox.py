@@ -99,8 +99,18 @@ class Sandbox(object):
                 self.libraries if self.kind != "none" else ""] + middle + ["--"] + command
 
     def _bubble(self, binds):
-        words = [on_path("bwrap"), "--unshare-all", "--die-with-parent", "--new-session", "--uid", str(jail.NOBODY), "--gid",
-                 str(jail.NOBODY), "--cap-drop", "ALL"]
+        words = [
+            on_path("bwrap"),
+            "--unshare-all",
+            "--die-with-parent",
+            "--new-session",
+            "--uid",
+            str(jail.NOBODY),
+            "--gid",
+            str(jail.NOBODY),
+            "--cap-drop",
+            "ALL",
+        ]
         for source, target in binds:
             words += ["--ro-bind", source, target]
         return words + ["--dir", jail.WORK, "--chdir", jail.WORK, "--remount-ro", "/", "--"]
@@ -129,7 +139,7 @@ class Sandbox(object):
             for source, target in binds:
                 _make_folder(os.path.dirname(whole + target))
                 if os.path.isdir(source):
-                    copytree(source, whole + target)
+                    copytree(source, whole + target, True)   # links as links: they lead nowhere in there
                 else:
                     copyfile(source, whole + target)
                     os.chmod(whole + target, 0o555)
@@ -169,8 +179,9 @@ def choose(program, folder, binds, works, unsafe=False, kind=None):
     """The first Sandbox for which ``works(sandbox)`` -> None or the reason why not.  NotSupported with all reasons."""
     root = os.geteuid() == 0
     if kind is None:
-        kinds = [name for name in ("bwrap", "root" if root else "user", "user" if root else None,
-                                   "chroot" if root else None) if name]
+        # Root becomes nobody in its own jail; in the others it stays root under another number, whose processes and
+        # files the kernel counts and guards as root's.
+        kinds = ["root", "bwrap", "user", "chroot"] if root else ["bwrap", "user"]
     else:
         kinds = [kind]
     if kind is None and unsafe:
@@ -191,6 +202,8 @@ def choose(program, folder, binds, works, unsafe=False, kind=None):
         if reason is None:
             return sandbox
         reasons.append("%s: %s" % (name, reason))
-    raise NotSupported("a sandbox for the compiler (%s)" % "; ".join(reasons), hint="install bubblewrap, allow user name "
-                       "spaces (sysctl user.max_user_namespaces), or, where all clients are trusted, --unsafe (%s)"
-                       % host.release())
+    raise NotSupported(
+        "a sandbox for the compiler (%s)" % "; ".join(reasons),
+        hint="install bubblewrap, allow user name "
+        "spaces (sysctl user.max_user_namespaces), or, where all clients are trusted, --unsafe (%s)" % host.release(),
+    )

@@ -46,6 +46,8 @@ def by_functions(way, pid):
     """The object of fentry or kprobe programs, attached.  Raises LbcError where the kernel does not take them."""
     obj = _cli.bpf_object("filelife")
     try:
+        for name in PROGRAMS[way]:  # first: the names of theirs are then looked for together
+            obj.programs[name].autoload = True
         opened, opened_args = "security_file_open", obj.function_args("security_file_open")
         if opened_args is None:  # without CONFIG_SECURITY
             opened, opened_args = "vfs_open", obj.function_args("vfs_open")
@@ -59,8 +61,6 @@ def by_functions(way, pid):
         variables.open_file_arg = opened_args.index("file")
         variables.create_dentry_arg, variables.create_args = create.index("dentry"), len(create)
         variables.unlink_dentry_arg, variables.unlink_args = unlink.index("dentry"), len(unlink)
-        for name in PROGRAMS[way]:
-            obj.programs[name].autoload = True
         obj.programs[way + "_open"].attach_to = opened
         obj.load()
         obj.attach()

@@ -39,16 +39,24 @@ from . import _cli
 
 __all__ = ["main"]
 
-OPTIONS = (("-l", "--listen", "listen", str, "127.0.0.1:7655"), ("-H", "--hive", "hive", str, None),
-           ("-c", "--cache", "cache", str, None), ("-t", "--token", "token", str, None),
-           ("--cert", "--cert", "cert", str, None), ("--key", "--key", "key", str, None),
-           ("-w", "--workers", "workers", _cli.positive_int, 0), ("--queue", "--queue", "queue", _cli.positive_int, 256),
-           ("--clang", "--clang", "clang", str, None), ("--sandbox", "--sandbox", "sandbox", str, None),
-           ("--unsafe", "--unsafe", "unsafe", None, None),
-           ("--cpu-seconds", "--cpu-seconds", "cpu_seconds", _cli.positive_int, 10),
-           ("--wall-seconds", "--wall-seconds", "wall_seconds", _cli.positive_int, 20),
-           ("--memory", "--memory", "memory", _cli.positive_int, 1024),
-           ("--no-own-kernel", "--no-own-kernel", "no_own", None, None), ("-q", "--quiet", "quiet", None, None))
+OPTIONS = (
+    ("-l", "--listen", "listen", str, "127.0.0.1:7655"),
+    ("-H", "--hive", "hive", str, None),
+    ("-c", "--cache", "cache", str, None),
+    ("-t", "--token", "token", str, None),
+    ("--cert", "--cert", "cert", str, None),
+    ("--key", "--key", "key", str, None),
+    ("-w", "--workers", "workers", _cli.positive_int, 0),
+    ("--queue", "--queue", "queue", _cli.positive_int, 256),
+    ("--clang", "--clang", "clang", str, None),
+    ("--sandbox", "--sandbox", "sandbox", str, None),
+    ("--unsafe", "--unsafe", "unsafe", None, None),
+    ("--cpu-seconds", "--cpu-seconds", "cpu_seconds", _cli.positive_int, 10),
+    ("--wall-seconds", "--wall-seconds", "wall_seconds", _cli.positive_int, 20),
+    ("--memory", "--memory", "memory", _cli.positive_int, 1024),
+    ("--no-own-kernel", "--no-own-kernel", "no_own", None, None),
+    ("-q", "--quiet", "quiet", None, None),
+)
 
 
 def read_token(path):

@@ -64,12 +64,19 @@ def test_expected_names_are_what_a_search_finds():
     try:
         btf = fast.ids()
         assert {name: btf.find(name) for name in names} == wanted and wanted["task_struct"]
+        assert btf._flavours == slow_flavours()
         need_walk(btf.walker)
         assert btf._columns is None, "found by the walk, not by searching"
         assert btf.find("dentry") and btf._columns is not None, "what was not expected is searched"
         assert btf.member_at(btf.find_one("task_struct", 4), "pid") is not None
     finally:
         fast.close()
+
+
+def slow_flavours():
+    with open_btf(SYSFS) as slow:
+        slow._flavour_offsets(b"x")
+        return slow._flavours
 
 
 def small(types, strings=b"\0a\0bc\0"):

@@ -32,14 +32,15 @@ def test_positions_and_ids(name):
 def test_names_that_hold_a_text():
     btf = parse.Btf(Words().type("tcp_read", 1, 4, extra=[INT32]).type("read", 1, 4, extra=[INT32]).type(
         "reading", 1, 4, extra=[INT32]).type("write", 1, 4, extra=[INT32]).btf())
-    found = scan.Scan(btf)
 
     def names(text):
-        return sorted([btf.name_at(offset) for offset in found.names(text)])
+        return sorted([btf.name_at(offset) for offset in scan.names_with(btf, text)])
     assert {"tcp_read", "read", "reading"} <= set(names("read")) and "write" not in names("read")
     assert all("read" in name for name in names("read"))    # ends of strings are strings too
     assert "reading" in names("reading") and "read" not in names("reading") and names("xyz") == []
-    assert found.names("") is None
+    assert scan.names_with(btf, "") is None
+    offsets = scan.names_with(btf, "read")
+    assert scan.ids_named(btf, offsets, (1,)) == [1, 2, 3] and scan.ids_named(btf, offsets, (FUNC,)) == []
 
 
 def test_enumerators():
@@ -72,7 +73,9 @@ def test_split():
     found = scan.Scan(module)
     assert found.enumerator("OWN") == 6 and found.enumerator("SHARED") == 8     # of its own types only
     assert [found.id_at(at) for at in found.of_kind((ENUM,))] == [3] and found.raw(1) is None
-    assert shared in found.names("SHARED") and module.string_offsets("OWN")[0] in found.names("OW")
+    assert shared in scan.names_with(module, "SHARED")
+    assert module.string_offsets("OWN")[0] in scan.names_with(module, "OW")
+    assert scan.ids_named(module, scan.names_with(module, "_e"), (ENUM,)) == [3]
 
 
 @pytest.mark.parametrize("words", [Words().type("s", STRUCT, 4, vlen=50, extra=["m", 1, 0]), Words().type("k", 31, 0),

@@ -70,6 +70,8 @@ CHANGED = [
     ("st==WAIT", "st==1"), ("st!=DEAD&&st<DEAD", "st!=32&&st<32"), ('st=="RUN"', "st==0"), ("mode==WAIT", "mode==1"),
     ("lv==LOW", "lv==4294967295"), ("lv!=HIGH", "lv!=1"),
     ("sb==-1", "sb==0x7"), ("sb==-4", "sb==0x4"), ("l==0xffff888000000014", "l==0xffff888000000000"),
+    ("sb<-1", "(sb<0x7&&sb>=0x4)"), ("sb<=2", "(sb<=0x2||sb>=0x4)"), ("sb>0&&n==1", "(sb>0x0&&sb<0x4)&&n==1"),
+    ("!(sb>=-2)", "!((sb>=0x6||sb<0x4))"), ("lv<HIGH", "(lv<0x1||lv>=0x80000000)"), ("sb&1", "sb&0x1"),
     ("sl==-1", "sl==-21"), ("l>20", "l>0x0"),
     ("CPU & CPUS{0-3}", "(CPU>=0&&CPU<=3)"), ("n==1&&cpu&CPUS{1,4-5,7}", "n==1&&(cpu==1||cpu>=4&&cpu<=5||cpu==7)"),
     ("__probe_ip.function==vfs_read", "__probe_ip.function==vfs_read"), ("xq.function!=0xffffffff81000000",
@@ -194,3 +196,13 @@ def test_a_filter_of_a_page():
 def test_nesting_is_no_recursion():
     text = "(" * 1500 + "n==1" + ")" * 1500
     assert translate(text) == text
+
+
+@pytest.mark.parametrize("op", ["<", "<=", ">", ">="])
+def test_order_of_signed_bit_fields(op):
+    """All pairs of three-bit numbers: the kernel's unsigned comparison gives what the shown numbers mean."""
+    for wanted in range(-4, 4):
+        text = translate("sb%s%d" % (op, wanted)).replace("||", " or ").replace("&&", " and ")
+        for number in range(-4, 4):
+            kernel = eval(text, {"sb": number & 7})     # the kernel's operators are Python's
+            assert kernel == eval("%d %s %d" % (number, op, wanted)), text

@@ -1,0 +1,2 @@
+"""Tests of lbc.server."""
+from __future__ import absolute_import

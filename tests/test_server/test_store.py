@@ -50,7 +50,7 @@ store = Store(%r).prepare()
 sys.stdout.write("go\\n"); sys.stdout.flush()
 for number in itertools.count():
     data = ("%%08d" %% number).encode("ascii") * 20000
-    store.put(hashlib.sha256(data[:1]).hexdigest(), data)
+    store.put(hashlib.sha256(data[7:8]).hexdigest(), data)
 """
 
 
@@ -96,8 +96,10 @@ def test_locks(tmpdir):
 
 def test_a_lock_dies_with_its_holder(tmpdir):
     store = Store(str(tmpdir.join("cache"))).prepare()
-    text = ("import sys, time\nsys.path.insert(0, %r)\nfrom lbc.server.store import Store\nheld = Store(%r).lock(%r, 0)\n"
-            "sys.stdout.write('held\\n'); sys.stdout.flush(); time.sleep(60)" % (ROOT, store.root, KEYS[4]))
+    text = (
+        "import sys, time\nsys.path.insert(0, %r)\nfrom lbc.server.store import Store\nheld = Store(%r).lock(%r, 0)\n"
+        "sys.stdout.write('held\\n'); sys.stdout.flush(); time.sleep(60)" % (ROOT, store.root, KEYS[4])
+    )
     process = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"held\n"
     assert store.lock(KEYS[4], 0.05) is None

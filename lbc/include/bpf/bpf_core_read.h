@@ -67,10 +67,14 @@ extern void *bpf_rdonly_cast(const void *obj, unsigned int btf_id) __attribute__
 
 /* The bit-field's bits of the word that holds it: up to bit 63, and down again, by its sign. */
 #define LBC_BITS_(word, src, field)								\
-	(LBC_INFO_(src, field, SIGNED)								\
-		 ? (unsigned long long)((long long)((word) << LBC_INFO_(src, field, LSHIFT_U64))	\
-					>> LBC_INFO_(src, field, RSHIFT_U64))			\
-		 : (word) << LBC_INFO_(src, field, LSHIFT_U64) >> LBC_INFO_(src, field, RSHIFT_U64))
+	({											\
+		word <<= LBC_INFO_(src, field, LSHIFT_U64);					\
+		if (LBC_INFO_(src, field, SIGNED))						\
+			word = ((long long)word) >> LBC_INFO_(src, field, RSHIFT_U64);		\
+		else										\
+			word = word >> LBC_INFO_(src, field, RSHIFT_U64);			\
+		word;										\
+	})
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define LBC_LOW_BYTES_(size) 0
@@ -93,7 +97,7 @@ extern void *bpf_rdonly_cast(const void *obj, unsigned int btf_id) __attribute__
 #define BPF_CORE_READ_BITFIELD(src, field)							\
 	({											\
 		const void *lbc_at_ = (const void *)(src) + LBC_INFO_(src, field, BYTE_OFFSET);	\
-		unsigned long long lbc_word_ = 0;						\
+		unsigned long long lbc_word_;							\
 		/* one relocated offset, not one for each of the loads below */			\
 		__asm__ volatile("" : "+r"(lbc_at_));						\
 		switch (LBC_INFO_(src, field, BYTE_SIZE)) {					\

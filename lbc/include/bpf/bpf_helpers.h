@@ -21,16 +21,8 @@
 #define LBC_ULONG_(name, val, unique) LBC_ULONG__(name, val, unique)
 #define __ulong(name, val) LBC_ULONG_(name, val, __COUNTER__)	/* for numbers that do not fit an int */
 
-/* The older form of a map, in SEC("maps"); loaders since libbpf 1.0 no longer know it, lbc does. */
-struct bpf_map_def {
-	unsigned int type;
-	unsigned int key_size;
-	unsigned int value_size;
-	unsigned int max_entries;
-	unsigned int map_flags;
-};
-
-/* Types of such a map's keys and values; for a buffer of events the value is the type of its records. */
+/* Types of keys and values of a map in the older form, SEC("maps"); for a buffer of events the value is the type of its
+   records. */
 #define BPF_ANNOTATE_KV_PAIR(name, type_key, type_val)						\
 	struct ____btf_map_##name {								\
 		type_key key;									\

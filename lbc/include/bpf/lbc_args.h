@@ -30,4 +30,10 @@
 #define LBC_EACH11_(m, a, b, c, d, e, f, g, h, i, j, k) LBC_EACH10_(m, a, b, c, d, e, f, g, h, i, j) m(10, k)
 #define LBC_EACH12_(m, a, b, c, d, e, f, g, h, i, j, k, l) LBC_EACH11_(m, a, b, c, d, e, f, g, h, i, j, k) m(11, l)
 
+/* Names of libbpf's, which its usdt.bpf.h and programs that build on it use. */
+#define ___bpf_concat(a, b) a##b
+#define ___bpf_apply(fn, n) ___bpf_concat(fn, n)
+#define ___bpf_nth LBC_13TH_
+#define ___bpf_narg LBC_COUNT_
+
 #endif
