@@ -18,22 +18,22 @@ G=surftrace_$$
 I=$T/instances/$G
 
 undo() {
-	trap '' INT QUIT TERM HUP PIPE
-	[ -z "$reader" ] || { kill $reader; wait $reader; } 2>/dev/null
-	{
+    trap '' INT QUIT TERM HUP PIPE
+    [ -z "$reader" ] || { kill $reader; wait $reader; } 2>/dev/null
+    {
 %(undo)s
-	rmdir $I
+    rmdir $I
 %(delete)s
-	} 2>/dev/null
+    } 2>/dev/null
 }
 trap undo EXIT
 trap 'exit 130' INT QUIT TERM HUP PIPE
 
-put() {	# TEXT OPERATOR FILE
-	if [ "$2" = '>>' ]; then printf '%%s\n' "$1" >> "$3"; else printf '%%s\n' "$1" > "$3"; fi && return
-	echo "$0: refused: $1 $2 $3" >&2
-	tail -n 3 $T/error_log 2>/dev/null >&2
-	exit 1
+put() {  # TEXT OPERATOR FILE
+    if [ "$2" = '>>' ]; then printf '%%s\n' "$1" >> "$3"; else printf '%%s\n' "$1" > "$3"; fi && return
+    echo "$0: refused: $1 $2 $3" >&2
+    tail -n 3 $T/error_log 2>/dev/null >&2
+    exit 1
 }
 
 mkdir $I || exit 1

@@ -10,35 +10,35 @@ from lbc.ftrace.formats import read_format, read_page_format
 
 COMMON = """\
 format:
-	field:unsigned short common_type;	offset:0;	size:2;	signed:0;
-	field:unsigned char common_flags;	offset:2;	size:1;	signed:0;
-	field:unsigned char common_preempt_count;	offset:3;	size:1;	signed:0;
-	field:int common_pid;	offset:4;	size:4;	signed:1;
+\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
+\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;
+\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;
+\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;
 
 """
 # sched_switch of 6.1, and the kinds of fields that other events of 5.10 to 7.3 have
 SCHED_SWITCH = "name: sched_switch\nID: 316\n" + COMMON + """\
-	field:char prev_comm[16];	offset:8;	size:16;	signed:0;
-	field:pid_t prev_pid;	offset:24;	size:4;	signed:1;
-	field:int prev_prio;	offset:28;	size:4;	signed:1;
-	field:long prev_state;	offset:32;	size:8;	signed:1;
+\tfield:char prev_comm[16];\toffset:8;\tsize:16;\tsigned:0;
+\tfield:pid_t prev_pid;\toffset:24;\tsize:4;\tsigned:1;
+\tfield:int prev_prio;\toffset:28;\tsize:4;\tsigned:1;
+\tfield:long prev_state;\toffset:32;\tsize:8;\tsigned:1;
 
 print fmt: "prev_comm=%s prev_pid=%d prev_prio=%d", REC->prev_comm, REC->prev_pid, REC->prev_prio
 """
 KINDS = [
-    ("field:__data_loc char[] name;	offset:8;	size:4;	signed:0;", "name", "char", "dynamic", 1, True),
-    ("field:__data_loc char[][2] names;	offset:8;	size:8;	signed:0;", "names", "char", "dynamic", 1, True),
-    ("field:__rel_loc u16[] ofs;	offset:8;	size:4;	signed:0;", "ofs", "u16", "relative", 2, False),
-    ("field:__data_loc cpumask_t *[] mask;	offset:8;	size:4;	signed:0;", "mask", "cpumask_t *", "dynamic", 8, False),
-    ("field:u32 arr[4];	offset:8;	size:16;	signed:0;", "arr", "u32", "array", 4, False),
-    ("field:char comm[TASK_COMM_LEN];	offset:8;	size:16;	signed:1;", "comm", "char", "string", 1, True),
-    ("field:unsigned long caller[8];	offset:16;	size:64;	signed:0;", "caller", "unsigned long", "array", 8, False),
-    ("field:u32 buf[];	offset:24;	size:0;	signed:0;", "buf", "u32", "array", 4, False),
-    ("field:const char *const * argv;	offset:24;	size:8;	signed:0;", "argv", "const char *const *", "number", 8, False),
-    ("field:struct task_struct * p;	offset:24;	size:8;	signed:0;", "p", "struct task_struct *", "number", 8, False),
-    ("field:bool on;	offset:24;	size:1;	signed:0;", "on", "bool", "number", 1, False),
-    ("field:u8 key[4][6];	offset:8;	size:24;	signed:0;", "key", "u8", "array", 1, False),
-    ("field:char c;	offset:8;	size:1;	signed:1;", "c", "char", "number", 1, True),
+    ("field:__data_loc char[] name;\toffset:8;\tsize:4;\tsigned:0;", "name", "char", "dynamic", 1, True),
+    ("field:__data_loc char[][2] names;\toffset:8;\tsize:8;\tsigned:0;", "names", "char", "dynamic", 1, True),
+    ("field:__rel_loc u16[] ofs;\toffset:8;\tsize:4;\tsigned:0;", "ofs", "u16", "relative", 2, False),
+    ("field:__data_loc cpumask_t *[] mask;\toffset:8;\tsize:4;\tsigned:0;", "mask", "cpumask_t *", "dynamic", 8, False),
+    ("field:u32 arr[4];\toffset:8;\tsize:16;\tsigned:0;", "arr", "u32", "array", 4, False),
+    ("field:char comm[TASK_COMM_LEN];\toffset:8;\tsize:16;\tsigned:1;", "comm", "char", "string", 1, True),
+    ("field:unsigned long caller[8];\toffset:16;\tsize:64;\tsigned:0;", "caller", "unsigned long", "array", 8, False),
+    ("field:u32 buf[];\toffset:24;\tsize:0;\tsigned:0;", "buf", "u32", "array", 4, False),
+    ("field:const char *const * argv;\toffset:24;\tsize:8;\tsigned:0;", "argv", "const char *const *", "number", 8, False),
+    ("field:struct task_struct * p;\toffset:24;\tsize:8;\tsigned:0;", "p", "struct task_struct *", "number", 8, False),
+    ("field:bool on;\toffset:24;\tsize:1;\tsigned:0;", "on", "bool", "number", 1, False),
+    ("field:u8 key[4][6];\toffset:8;\tsize:24;\tsigned:0;", "key", "u8", "array", 1, False),
+    ("field:char c;\toffset:8;\tsize:1;\tsigned:1;", "c", "char", "number", 1, True),
 ]
 
 
@@ -79,10 +79,10 @@ def test_what_is_no_format(text):
 
 
 PAGE = """\
-	field: u64 timestamp;	offset:0;	size:8;	signed:0;
-	field: local_t commit;	offset:8;	size:8;	signed:1;
-	field: int overwrite;	offset:8;	size:1;	signed:1;
-	field: char data;	offset:16;	size:4080;	signed:1;
+\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;
+\tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;
+\tfield: int overwrite;\toffset:8;\tsize:1;\tsigned:1;
+\tfield: char data;\toffset:16;\tsize:4080;\tsigned:1;
 """
 
 

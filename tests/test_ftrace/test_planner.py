@@ -9,21 +9,21 @@ from lbc.ftrace.planner import Planner, make_plan, split_lines
 from lbc.resolvers.base import Resolver
 
 README = """tracing mini-HOWTO:
-	     type: s8/16/32/64, u8/16/32/64, x8/16/32/64, string, symbol,
-	           b<bit-width>@<bit-offset>/<container-size>, ustring,
-	           <type>\\[<array-size>\\]
-	           +|-[u]<offset>(<fetcharg>)
+\t     type: s8/16/32/64, u8/16/32/64, x8/16/32/64, string, symbol,
+\t           b<bit-width>@<bit-offset>/<container-size>, ustring,
+\t           <type>\\[<array-size>\\]
+\t           +|-[u]<offset>(<fetcharg>)
 """
 SWITCH = """name: sched_switch
 ID: 316
 format:
-	field:unsigned short common_type;	offset:0;	size:2;	signed:0;
-	field:unsigned char common_flags;	offset:2;	size:1;	signed:0;
-	field:unsigned char common_preempt_count;	offset:3;	size:1;	signed:0;
-	field:int common_pid;	offset:4;	size:4;	signed:1;
+\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
+\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;
+\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;
+\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;
 
-	field:char prev_comm[16];	offset:8;	size:16;	signed:1;
-	field:pid_t prev_pid;	offset:24;	size:4;	signed:1;
+\tfield:char prev_comm[16];\toffset:8;\tsize:16;\tsigned:1;
+\tfield:pid_t prev_pid;\toffset:24;\tsize:4;\tsigned:1;
 
 print fmt: "prev_comm=%s prev_pid=%d", REC->prev_comm, REC->prev_pid
 """
