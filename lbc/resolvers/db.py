@@ -143,17 +143,16 @@ class DbResolver(RowsResolver):
     def search_functions(self, query):
         name = Pattern(query.name)
         ret, arg = Pattern(query.ret, True), Pattern(query.arg, True)
+        is_ret, is_arg = _Matching(self, ret), _Matching(self, arg)
         found = []
         if len(name.text) > _LONGEST:
             return []
         for row in self._functions("funs.func GLOB ?", (_glob(name),)):
             if len(found) >= query.limit:
                 break
-            if not name.matches(row[0]):
-                continue
-            function = self.function(row)
-            if ret.matches(function.ret.text) and (arg.any or any([arg.matches(p.type.text) for p in function.params])):
-                found.append(function)
+            if name.matches(row[0]) and (ret.any or is_ret[row[2] or "void"]) and (
+                    arg.any or any([is_arg[text] for text in row[1] if text not in ("", "void", "...")])):
+                found.append(self.function(row))
         return found
 
     def record_row(self, name):
@@ -216,6 +215,18 @@ class DbResolver(RowsResolver):
         except FormatError:
             return []
         return near(name, [to_text(row[0])[len(prefix):] for row in rows if row[0] is not None])
+
+
+class _Matching(dict):
+    """type text of a row -> does it match?  The same few thousand texts stand in all rows."""
+
+    def __init__(self, owner, pattern):
+        dict.__init__(self)
+        self.owner, self.pattern = owner, pattern
+
+    def __missing__(self, text):
+        answer = self[text] = self.pattern.matches(self.owner.text_type(text).text)
+        return answer
 
 
 def _quoted(text):

@@ -128,7 +128,7 @@ class Front(object):
                 for fd, what in events:
                     if fd in self._connections:
                         self._event(self._connections[fd], what, now)
-                    elif fd == listening:
+                    elif fd == listening and self.listener is not None:     # it may close within this round
                         self._accept(now)
                     elif fd in self._helpers:
                         self.lanes.event(self._helpers[fd], what & ~select.EPOLLOUT, now)
