@@ -226,10 +226,14 @@ class FunctionLists(object):
         """Is the function, or the code at ``address``, on kprobes' blacklist?"""
         return any(other == name or address and first <= address < last for first, last, other in self.blacklist())
 
+    def between(self, first, last, address):
+        """Does ``address`` lie between two symbols of the kernel proper?  None where it does not have both."""
+        ends = [self.rows(name, "", data=True) for name in (first, last)]
+        return ends[0][0].address <= address < ends[1][0].address if all(ends) else None
+
     def in_init(self, address):
         """Is the code at ``address`` start-up code, whose memory was given back when the kernel was up?"""
-        ends = [self.rows(name, "", data=True) for name in ("_sinittext", "_einittext")]
-        return bool(all(ends)) and ends[0][0].address <= address < ends[1][0].address
+        return bool(self.between("_sinittext", "_einittext", address))
 
     def matching(self, pattern):
         """[Row] of the traceable functions that match ("vfs_*", "module:func*"), in order of their names; a copy's

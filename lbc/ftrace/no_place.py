@@ -199,8 +199,7 @@ def no_symbol(lists, symbol, module="", types=None, release=None):
                              hint="it is in %s" % ("module %s: write `%s:%s`" % (place, place, name) if place else
                                                    "the kernel itself: write `%s`" % name))
     if [row for row in other if row.kind not in CODE]:
-        return InputError("`%s` is a variable of the kernel, not a function" % name,
-                          hint="`@%s` reads it, in the arguments of a probe" % name)
+        return _variable(name)
     variants = lists.variants(name)
     if variants:
         able = lists.some_traceable(variants) or variants
@@ -223,6 +222,11 @@ def no_symbol(lists, symbol, module="", types=None, release=None):
     if more:
         hint += "; with its name in theirs can be traced: %s" % ", ".join(more)
     return NotFoundError("kernel function", name, "this kernel", similar, hint)
+
+
+def _variable(name):
+    return InputError("`%s` is a variable of the kernel, not a function" % name,
+                      hint="`@%s` reads it, in the arguments of a probe" % name)
 
 
 def _known(types, name, module):
@@ -291,6 +295,9 @@ def explain(symbol, files, root, number, words="", path=None, text=None, returns
     if number not in (errno.EINVAL, errno.ENOENT, errno.EADDRNOTAVAIL) or row is None \
             or words and REFUSED not in words and "Invalid probed address" not in words:
         return error("%s%s" % (errno_text(number), " (%s)" % words if words else ""))
+    if row.address and not row.module and not lists.in_init(row.address) \
+            and lists.between("_stext", "_etext", row.address) is False:
+        return _variable(name)      # kallsyms of 7.3 calls jiffies, a symbol of the linker script, code
     return error(*_forbidden(lists, row))
 
 

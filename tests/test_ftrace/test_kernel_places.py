@@ -30,7 +30,9 @@ ffffffff81000680 t only.part.0
 ffffffff810006c0 t vfs_ready
 ffffffff810006c0 t vfs_ready_alias
 ffffffff81000700 T __fdget_pos
+ffffffff81ffffff T _etext
 ffffffff82000000 D jiffies
+ffffffff82000040 T jiffies_64
 ffffffff83000000 T _sinittext
 ffffffff83000010 T start_kernel
 ffffffff83001000 T _einittext
@@ -284,6 +286,7 @@ def why(symbol, number=errno.EINVAL, words="", files=None, **more):
     (Symbol("fdget_pos"), errno.ENOENT, "", NotFoundError, "__fdget_pos"),
     (Symbol("xfs_open"), errno.ENOENT, "", NotFoundError, "module xfs, which is not loaded, has it: modprobe xfs"),
     (Symbol("jiffies"), errno.EINVAL, "Failed to register probe event", InputError, "variable"),
+    (Symbol("jiffies_64"), errno.EINVAL, "Failed to register probe event", InputError, "variable"),
     (Symbol("hidden"), errno.EINVAL, "Failed to register probe event", FtraceError, "notrace"),
     (Symbol("banned"), errno.EINVAL, "Failed to register probe event", FtraceError, "blacklist"),
     (Symbol("start_kernel"), errno.EINVAL, "Failed to register probe event", FtraceError, "__init"),
