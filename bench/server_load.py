@@ -9,8 +9,7 @@ Starts a server of its own on a free port.  Four runs: everything cached, as fas
 --fresh percent (10) never seen before, each of
 which costs a compiler; with --bombs and --kill, the mixed run again while one client sends sources that have no end and
 while workers are killed (kill -9).  --gunicorn: the cached run against the WSGI application under gunicorn.  Exit
-status
-1 when an answer is wrong or missing.
+status 1 when an answer is wrong or missing.
 """
 from __future__ import absolute_import, print_function
 
@@ -100,8 +99,7 @@ class Client(object):
 
 def run(port, clients, numbers, known, rate=0):
     """{"fresh": [seconds], "cached": [seconds]}, failures, seconds of all.  ``rate``: requests a second, whose times
-    count
-    from when they were due; 0: every client asks again as soon as it has its answer."""
+    count from when they were due; 0: every client asks again as soon as it has its answer."""
     took, failures, pending, checked = {"fresh": [], "cached": []}, [], list(reversed(numbers)), {}
     requests = {number: request(number) for number in set(numbers)}
     poll, by_fd = select.epoll(), {}

@@ -221,23 +221,9 @@ def compile_local(source, flags, machine, vmlinux=None, clang=None, folder=None,
     listed = os.path.join(work, "depends")
     system = os.environ.get("LBC_HEADERS") == "system"
     # -mcpu=v2: Linux 4.14; what a later -mcpu= among the flags says goes before it
-    argv = [
-        clang or find_clang() or "clang",
-        "-target",
-        "bpfeb" if machine in BIG_ENDIAN else "bpfel",
-        "-mcpu=v2",
-        "-g",
-        "-O2",
-        "-c",
-        "-x",
-        "c",
-        "-fno-ident",
-        "-fdebug-compilation-dir=/",
-        "-fno-color-diagnostics",
-        "-fno-crash-diagnostics",
-        "-Wno-unknown-warning-option",
-        "-D__TARGET_ARCH_" + ARCHES[machine],
-    ]
+    argv = [clang or find_clang() or "clang", "-target", "bpfeb" if machine in BIG_ENDIAN else "bpfel", "-mcpu=v2",
+            "-g", "-O2", "-c", "-x", "c", "-fno-ident", "-fdebug-compilation-dir=/", "-fno-color-diagnostics",
+            "-fno-crash-diagnostics", "-Wno-unknown-warning-option", "-D__TARGET_ARCH_" + ARCHES[machine]]
     argv += ["-I" + vmlinux] if vmlinux else []
     argv += ["-idirafter" if system else "-I", headers]     # LBC_HEADERS=system: a libbpf of this machine goes first
     argv += ["-idirafter", "/usr/include/%s-linux-gnu" % machine]

@@ -1,8 +1,7 @@
 """The kernel that a program is compiled for: which it is, where its BTF is, and its vmlinux.h.
 
 The running kernel shows its BTF (5.4), or a file has it; that of any other, and of a kernel without, comes from a
-server
-(lbc.wire, `btf`), once, and stays in the cache.  A vmlinux.h is made of the BTF once for each.
+server (lbc.wire, `btf`), once, and stays in the cache.  A vmlinux.h is made of the BTF once for each.
 """
 from __future__ import absolute_import
 
@@ -21,7 +20,7 @@ SYSFS = "/sys/kernel/btf/vmlinux"
 ARCHES = {"x86_64": "x86", "i386": "x86", "i586": "x86", "i686": "x86", "aarch64": "arm64", "armv6l": "arm",
           "armv7l": "arm", "s390x": "s390", "ppc64": "powerpc", "ppc64le": "powerpc", "riscv64": "riscv",
           "loongarch64": "loongarch", "mips64": "mips", "mips": "mips"}
-BIG_ENDIAN = frozenset(["s390x", "ppc64", "mips", "mips64"])
+BIG_ENDIAN = frozenset(["s390x", "s390", "ppc64", "mips", "mips64", "sparc64"])
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+~-")
 
 

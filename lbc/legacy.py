@@ -75,13 +75,11 @@ class surftrace(object):
                               "fxpr": entry.compiled.definition(entry.place) if entry.control else
                               "%s/%s" % (entry.system, entry.name)})
             return
-        from .ftrace.session import Session
-        from .ftrace.tracing import explainer
+        from .ftrace.tracing import planned_session
         if self._raw:
             for entry in plan.entries:
                 entry.compiled.converters = {}
-        self._session = Session(plan, planner.files, _print if self._echo else None, explainer(planner),
-                                parsed=self._parsed, enumerator=planner.types.enumerator)
+        self._session = planned_session(planner, plan, echo=_print if self._echo else None, parsed=self._parsed)
         self._session.start()
         self._thread = threading.Thread(target=self._read)
         self._thread.daemon = True

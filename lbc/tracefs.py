@@ -136,10 +136,15 @@ class ProbeEvent(object):
 
 def remove_event(kernel, path, group, name, patience=1.0):
     """Delete one event; it stays busy until the kernel has let go of the last perf event on it."""
+    _once_free(lambda: kernel.write(path, to_bytes("-:%s/%s\n" % (group, name)), append=True), patience)
+
+
+def _once_free(remove, patience):
+    """Call ``remove()`` until the thing is not busy any more, for ``patience`` seconds; one that is gone is fine."""
     give_up = time.time() + patience
     while True:
         try:
-            kernel.write(path, to_bytes("-:%s/%s\n" % (group, name)), append=True)
+            remove()
             return
         except KernelError as error:
             if error.errno == errno.ENOENT:
@@ -181,17 +186,7 @@ class Instance(object):
 
 def remove_instance(kernel, path, patience=1.0):
     """Delete an instance; it stays busy while a reader has a file of it open (or is just closing it)."""
-    give_up = time.time() + patience
-    while kernel.exists(path):
-        try:
-            kernel.rmdir(path)
-            return
-        except KernelError as error:
-            if error.errno == errno.ENOENT:
-                return
-            if error.errno != errno.EBUSY or time.time() > give_up:
-                raise
-        time.sleep(0.01)
+    _once_free(lambda: kernel.rmdir(path), patience)
 
 
 def sweep(kernel):

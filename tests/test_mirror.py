@@ -11,22 +11,8 @@ from .test_style import FILES, text_of
 
 TESTS = [name for name in FILES if name.startswith("tests/") and name.endswith(".py")]
 # Tested as a whole elsewhere: generated tables, three-line packages, the backends.
-ELSEWHERE = {
-    "bpf.btf_walk_code",
-    "uapi.bpf",
-    "uapi.calls",
-    "uapi.btf",
-    "uapi.perf",
-    "uapi.elf",
-    "uapi.arch",
-    "_native.with_ctypes",
-    "_native.with_cffi",
-    "errors",
-    "_py23",
-    "host",
-    "__main__",
-    "tools._cli",
-}
+ELSEWHERE = {"bpf.btf_walk_code", "uapi.bpf", "uapi.calls", "uapi.btf", "uapi.perf", "uapi.elf", "uapi.arch",
+             "_native.with_ctypes", "_native.with_cffi", "errors", "_py23", "host", "__main__", "tools._cli"}
 
 
 @pytest.mark.parametrize("name", [name for name in TESTS if re.match(r"tests/test_\w+/test_\w+\.py$", name)])

@@ -1,8 +1,7 @@
 """C's integers for translated expressions: types, conversion, wrapping.
 
 A Value is a piece of Python source with the C type of what it gives; the source is exact, that is, its number always
-lies
-within the type.
+lies within the type.
 """
 from __future__ import absolute_import
 

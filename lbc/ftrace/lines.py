@@ -195,8 +195,7 @@ def _array(text):
 def spans(text, order=None):
     """[(name, start, end, kind)] of the values in ` name=value ...`; kind: '"' a string, "'" a character, "{" an array,
     "" anything else.  Quotes and braces are inside of the span.  ``order``: the names of a probe's variables, where
-    they
-    are known: a string that looks like other variables is then no riddle."""
+    they are known: a string that looks like other variables is then no riddle."""
     found = []
     if order:
         found = _known_spans(text, order)

@@ -6,8 +6,8 @@ Documentation/trace/ring-buffer-design.rst, kernel/trace/ring_buffer.c.  A page 
 
 and its data are events, each a word of 5 bits type or length and 27 bits of time since the one before:
 
-    1..28  record of 4 * that many bytes          29  padding: end of the page when the time is 0, else a discarded
-    event
+    1..28  record of 4 * that many bytes          29  padding: end of the page when the time is 0, else an
+                                                      event that was taken back
     0      record whose length is the next word   30  time extend: 27 + 32 bits of time, no record
                                                   31  absolute time stamp of 59 bits
 """

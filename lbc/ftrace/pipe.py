@@ -24,8 +24,7 @@ HOLD_MS = 20                # how long events wait for what may belong to them (
 
 class TextTrace(object):
     """Reads trace_pipe of the instance at ``folder``.  ``rows``: [(EventFormat, converters), ...], more columns
-    allowed;
-    ``parsed``: ``poll`` gives lines.Event instead of lines.  KernelError when the pipe does not open."""
+    allowed; ``parsed``: ``poll`` gives lines.Event instead of lines.  KernelError when the pipe does not open."""
 
     def __init__(self, folder, rows=(), parsed=False):
         self.path, self.parsed, self.lost = folder + "/trace_pipe", parsed, 0

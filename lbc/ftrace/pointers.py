@@ -1,6 +1,5 @@
 """Values as the kernel's printf extensions show them (Documentation/core-api/printk-formats.rst, lib/vsprintf.c), and
-the
-helpers of trace events (__print_flags and so on).  Everything takes and gives bytes.
+the helpers of trace events (__print_flags and so on).  Everything takes and gives bytes.
 """
 from __future__ import absolute_import
 

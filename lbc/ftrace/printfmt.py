@@ -40,14 +40,12 @@ class Names(object):
 
 class Printer(object):
     """``line(columns, seconds, microseconds, page, start, end) -> bytes`` of a whole line with its new line; for a
-    clock
-    that does not count nanoseconds ``seconds`` is the raw time.
+    clock that does not count nanoseconds ``seconds`` is the raw time.
 
     ``bulk``: None, or the same for the records of this event that follow each other:
     ``bulk(page, at, end, stamp, base, seconds, heads, note, append) -> (at, stamp)`` prints from the ring buffer event
     at ``at`` on (see ``pages``), up to one that is something else, or ``base`` (nanoseconds at which ``seconds``, a
-    text,
-    begins) and a second; the time goes to ``note``, the line to ``append``."""
+    text, begins) and a second; the time goes to ``note``, the line to ``append``."""
     __slots__ = ("line", "bulk")
 
     def __init__(self, line, bulk=None):
@@ -56,8 +54,7 @@ class Printer(object):
 
 def split_format(text):
     """[literal, (flags, width, precision, size, conversion), literal ...] of a C format text; width and precision:
-    None,
-    a number or "*"; conversion: one letter, or `p` with what follows.  FormatError."""
+    None, a number or "*"; conversion: one letter, or `p` with what follows.  FormatError."""
     found, literal, at = [], [], 0
     while at < len(text):
         if text[at] != "%":

@@ -59,8 +59,7 @@ class RawTrace(object):
     """Reads the per-CPU buffers of the instance at ``folder``, which must be the caller's own: its buffer_percent is
     set
     to 0, so that a first event wakes.  Parameters as of ``open_trace``; ``hold_ms``: how long lines may wait for those
-    of
-    other CPUs.  NotSupported or FormatError where only the kernel itself can print; KernelError.
+    of other CPUs.  NotSupported or FormatError where only the kernel itself can print; KernelError.
 
     ``lost``: events overwritten before they were read, as far as is known.
     """

@@ -28,19 +28,18 @@ SHOWN_INSTANCE = "surftrace"    # what echo lines call it, as the command always
 
 class Session(object):
     """``plan``: plan.Plan; ``files``: KernelFiles; ``echo``: f(text) for the shell lines that do the same, or None;
-    ``explain``: f(entry, FtraceError) -> LbcError for a refused probe, or None; ``pids``: only these threads and, with
-    ``follow``, what they start; ``parsed``: poll() gives lines.Event instead of text; ``text``: read the text pipe
-    even where raw pages could be read; ``user_symbols``: names in stacks of processes; ``enumerator``: f(name) ->
-    number
-    for events that print names of enumerators."""
+    ``explain``: f(entry, FtraceError) -> LbcError for a refused probe, or None; ``pids``: only these threads and what
+    they start; ``parsed``: poll() gives lines.Event instead of text; ``text``: read the text pipe even where raw pages
+    could be read; ``user_symbols``: names in stacks of processes; ``enumerator``: f(name) -> number for events that
+    print names of enumerators."""
 
-    def __init__(self, plan, files=None, echo=None, explain=None, pids=(), follow=True, parsed=False, text=False,
+    def __init__(self, plan, files=None, echo=None, explain=None, pids=(), parsed=False, text=False,
                  user_symbols=False, enumerator=None):
         self.plan, self.files, self.echo, self.explain = plan, files or KernelFiles(), echo, explain
-        self.pids, self.follow, self.parsed, self.text = list(pids), follow, parsed, text
+        self.pids, self.parsed, self.text = list(pids), parsed, text
         self.user_symbols, self.enumerator, self._overrun = user_symbols, enumerator, 0
         self.root = tracefs.need_tracefs(self.files)
-        self.missed, self.counted = {}, False
+        self.missed = {}
         self._instance = self._trace = None
         self._events = []
 
@@ -81,7 +80,8 @@ class Session(object):
         self._trace = open_trace(self.files, self.root, instance.path, self._formats(names), parsed=self.parsed,
                                  text=self.text, user_symbols=self.user_symbols, enumerator=self.enumerator)
         instance.write("tracing_on", "1")
-        self._show(self.plan.setup(self._shown_names()))
+        # the settings go first, and are left out: what is traced is shown, not how it is kept
+        self._show(self.plan.setup(self._shown_names())[len(self.plan.settings):])
 
     def _claim(self):
         """At an exit in between, this session is closed before the parts that it knows how to take apart."""
@@ -109,7 +109,7 @@ class Session(object):
 
     def _only(self, pids):
         """Only events of these threads (4.4), and of those that they start (event-fork)."""
-        if self.follow and self.files.exists(self._instance.path + "/options/event-fork"):
+        if self.files.exists(self._instance.path + "/options/event-fork"):
             self._instance.write("options/event-fork", "1")
         self._instance.write("set_event_pid", " ".join([str(pid) for pid in pids]))
 
@@ -127,10 +127,8 @@ class Session(object):
 
     def _show(self, writes):
         if self.echo:
-            for path, text, append in writes:
-                if "/" + SHOWN_INSTANCE + "/" in path and path.rsplit("/", 1)[1] in ("buffer_size_kb", "trace_clock"):
-                    continue
-                self.echo(echo_line(path, text, append))
+            for write in writes:
+                self.echo(echo_line(*write))
 
     # -- run ---------------------------------------------------------------------------------------------------------
     def poll(self, timeout_ms):
@@ -170,9 +168,8 @@ class Session(object):
 
     def count(self):
         """Fill ``missed``: {event: hits that no probe could handle (kprobe_profile)} of our kernel probes."""
-        if self.counted or not self._events:
+        if not self._events:
             return
-        self.counted = True
         try:
             # kprobe_profile has no groups, but the rows of kprobe_events, in the same order (both walk dyn_event_list)
             listed = to_text(self.files.read(self.root + "/kprobe_events")).splitlines()
@@ -184,9 +181,9 @@ class Session(object):
         for definition, row in zip(listed, counted):
             group, _, name = definition.split(" ")[0].partition(":")[2].partition("/")
             words = row.split()
-            if group == residue.tag() and len(words) > 2 and words[0] == name and words[-1].isdigit():
-                if int(words[-1]):
-                    self.missed[name] = int(words[-1])
+            if (group == residue.tag() and len(words) > 2 and words[0] == name and words[-1].isdigit()
+                    and int(words[-1])):
+                self.missed[name] = int(words[-1])
 
     def close(self):
         """Undo all of it.  Idempotent; raises the first error after everything was tried."""

@@ -10,11 +10,10 @@ from __future__ import absolute_import
 from .. import host
 from .._py23 import monotonic
 from ..errors import FtraceError
-from ..kernel_files import KernelFiles
 from .planner import MAX_PROBES, make_plan, make_planner
 from .session import Session, threads_of
 
-__all__ = ["FtraceSession", "explainer"]
+__all__ = ["FtraceSession", "planned_session"]
 
 
 class FtraceSession(Session):
@@ -29,13 +28,12 @@ class FtraceSession(Session):
 
     def __init__(self, expressions, resolver="auto", stack=False, ustack=False, pid=None, comm=None, buffer_kb=None,
                  clock=None, max_probes=MAX_PROBES, parsed=True, echo=None, files=None, planner=None, **options):
-        files = files or KernelFiles()
         if planner is None:
             planner = make_planner(as_resolver(resolver), "", pid, max_probes, files=files)
         plan = make_plan(planner, expressions, stack, ustack, comm, buffer_kb, clock)
         pids = threads_of(pid) if pid else options.pop("pids", ())
-        Session.__init__(self, plan, files, echo, explainer(planner), pids, parsed=parsed,
-                         user_symbols=ustack, enumerator=planner.types.enumerator, **options)
+        Session.__init__(self, plan, echo=echo, pids=pids, parsed=parsed, user_symbols=ustack,
+                         **dict(_of_planner(planner), **options))
 
     def run(self, duration=None, step_ms=200):
         """Yields what comes, for ``duration`` seconds (None: for ever); then what is left."""
@@ -53,7 +51,17 @@ class FtraceSession(Session):
             yield one
 
 
-def explainer(planner):
+def planned_session(planner, plan, **options):
+    """Session of a plan that ``planner`` made; ``options``: as of Session."""
+    return Session(plan, **dict(_of_planner(planner), **options))
+
+
+def _of_planner(planner):
+    """What a Session takes from the planner: the kernel, its reasons for refusals, names of enumerators."""
+    return {"files": planner.files, "explain": _explainer(planner), "enumerator": planner.types.enumerator}
+
+
+def _explainer(planner):
     """f(Entry, FtraceError) -> LbcError: the reason behind the kernel's refusal of a kernel probe; others as they
     are."""
     def explain(entry, error):

@@ -10,6 +10,7 @@ import select
 from .._py23 import monotonic, to_bytes, to_text
 from ..elf.strip import strip_debug
 from ..errors import FormatError, InputError, LbcError, NotSupported
+from ..kernel_target import ARCHES, BIG_ENDIAN
 from . import sandbox as boxes
 from .jail import FAILED
 from .store import private_folder
@@ -18,9 +19,6 @@ __all__ = ["Compiler", "Outcome", "find_clang"]
 
 RESOURCE, HEADERS = "/clang", "/lbc"    # where the jail shows clang's own headers and ours
 NAME = "bpf.c"      # of the source, in messages
-_MACHINES = {"x86_64": "x86", "aarch64": "arm64", "i686": "x86", "i386": "x86", "armv7l": "arm", "riscv64": "riscv",
-             "s390x": "s390", "ppc64le": "powerpc", "loongarch64": "loongarch", "mips64": "mips"}
-_BIG_ENDIAN = frozenset(["s390x", "s390", "ppc64", "mips", "mips64", "sparc64"])
 _KILLED = -9, 128 + 9, -24, 128 + 24    # SIGKILL, SIGXCPU; of the launcher itself, or as it tells of its child
 _TRIAL = b"""int probe(void *ctx) { return 0; }
 #if __has_include("/etc/passwd") || __has_include("/proc/self/maps") || __has_include("/proc/1/status")
@@ -117,23 +115,9 @@ class Compiler(object):
 
     def words(self, flags, machine, target):
         """clang's arguments; ``target``: folder with vmlinux.h, or None."""
-        words = [
-            "-target",
-            "bpfeb" if machine in _BIG_ENDIAN else "bpfel",
-            "-O2",
-            "-g",
-            "-c",
-            "-x",
-            "c",
-            "-nostdlibinc",
-            "-resource-dir",
-            RESOURCE,
-            "-fno-crash-diagnostics",
-            "-fno-color-diagnostics",
-            "-ferror-limit=50",
-            "-Wno-unknown-warning-option",
-            "-D__TARGET_ARCH_" + _MACHINES.get(machine, machine),
-        ]
+        words = ["-target", "bpfeb" if machine in BIG_ENDIAN else "bpfel", "-O2", "-g", "-c", "-x", "c", "-nostdlibinc",
+                 "-resource-dir", RESOURCE, "-fno-crash-diagnostics", "-fno-color-diagnostics", "-ferror-limit=50",
+                 "-Wno-unknown-warning-option", "-D__TARGET_ARCH_" + ARCHES.get(machine, machine)]
         words += ["-I" + folder for folder in (target, HEADERS if os.path.isdir(self.headers) else None) if folder]
         return words + list(flags) + ["-o", "-", "-"]
 

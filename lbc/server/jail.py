@@ -3,8 +3,7 @@
     python -S -E -c '... jail.main()' KIND ROOT LIMITS [b SOURCE TARGET]... -- PROGRAM ARGUMENT...
 
 KIND "user": name spaces of an ordinary user (user_namespaces(7), since 3.8); "root": the same without a user name
-space;
-"chroot": chroot(2) to ROOT, which holds copies of the files; "limits": only the limits (bwrap, --unsafe).
+space; "chroot": chroot(2) to ROOT, which holds copies of the files; "limits": only the limits (bwrap, --unsafe).
 In the first two ROOT is an empty folder, where a tmpfs with the files bound read-only is mounted for us alone, and that
 is the root of a process without network, other processes, devices, /proc, anything to write to, and privileges.
 It runs as a process of its own, so that nothing here happens to a server with threads.

@@ -1,8 +1,7 @@
 """Kernel modules (.ko files) -> a SQLite database of their functions and types: command `ko`.
 
 Modules have BTF since 5.11, split from their kernel's: what they refer to is in the BTF of exactly that kernel, or,
-since
-6.11 ("btf: Add support for .BTF.base"), in a distilled copy of it in their own section .BTF.base.
+since 6.11 ("btf: Add support for .BTF.base"), in a distilled copy of it in their own section .BTF.base.
 """
 from __future__ import absolute_import
 

@@ -99,18 +99,8 @@ class Sandbox(object):
                 self.libraries if self.kind != "none" else ""] + middle + ["--"] + command
 
     def _bubble(self, binds):
-        words = [
-            on_path("bwrap"),
-            "--unshare-all",
-            "--die-with-parent",
-            "--new-session",
-            "--uid",
-            str(jail.NOBODY),
-            "--gid",
-            str(jail.NOBODY),
-            "--cap-drop",
-            "ALL",
-        ]
+        words = [on_path("bwrap"), "--unshare-all", "--die-with-parent", "--new-session", "--uid", str(jail.NOBODY),
+                 "--gid", str(jail.NOBODY), "--cap-drop", "ALL"]
         for source, target in binds:
             words += ["--ro-bind", source, target]
         return words + ["--dir", jail.WORK, "--chdir", jail.WORK, "--remount-ro", "/", "--"]
@@ -204,6 +194,5 @@ def choose(program, folder, binds, works, unsafe=False, kind=None):
         reasons.append("%s: %s" % (name, reason))
     raise NotSupported(
         "a sandbox for the compiler (%s)" % "; ".join(reasons),
-        hint="install bubblewrap, allow user name "
-        "spaces (sysctl user.max_user_namespaces), or, where all clients are trusted, --unsafe (%s)" % host.release(),
-    )
+        hint="install bubblewrap, allow user name spaces (sysctl user.max_user_namespaces), or, where all clients are "
+             "trusted, --unsafe (%s)" % host.release())

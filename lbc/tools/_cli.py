@@ -275,8 +275,7 @@ def _raise_stop(signum, frame):
 
 class _Signals(object):
     """While it is entered, the first SIGINT, SIGTERM or SIGHUP only sets ``came``: an exception in the middle of
-    reading
-    would lose what was taken out of a buffer and not shown yet.  A second one interrupts."""
+    reading would lose what was taken out of a buffer and not shown yet.  A second one interrupts."""
 
     def __init__(self):
         self.came, self._previous = False, []

@@ -3,8 +3,8 @@ from __future__ import absolute_import
 
 import sys
 
-from ..ftrace.session import Session, threads_of
-from ..ftrace.tracing import explainer
+from ..ftrace.session import threads_of
+from ..ftrace.tracing import planned_session
 from . import _cli
 
 LOST = 3    # exit status with --strict
@@ -86,10 +86,9 @@ def trace(planner, plan, options):
         pids = [child.pid]
     elif options.pid:
         pids = threads_of(options.pid)
-    echo = None if options.quiet or options.json else lambda line: _cli.write_text(line)
-    session = Session(plan, planner.files, echo, explainer(planner), pids,
-                      parsed=options.json or options.time != "boot", text=options.text, user_symbols=options.ustack,
-                      enumerator=planner.types.enumerator)
+    session = planned_session(planner, plan, echo=None if options.quiet or options.json else _cli.write_text, pids=pids,
+                              parsed=options.json or options.time != "boot", text=options.text,
+                              user_symbols=options.ustack)
     try:
         return _run(session, options, child)
     finally:

@@ -90,13 +90,7 @@ def expressions_of(options):
 def types_of(options):
     """The resolver that the options name."""
     from ..resolvers import open_resolver
-    mode = options.mode
-    if mode == "auto" and options.vmlinux:
-        mode = "gdb"
-    elif mode == "auto" and options.db:
-        mode = "db"
-    elif mode == "auto" and options.server:
-        mode = "remote"
+    mode = "gdb" if options.mode == "auto" and options.vmlinux else options.mode     # its errors name the file's lack
     return open_resolver(mode, None, options.arch or None, options.vmlinux, options.db, options.server)
 
 
